@@ -1,0 +1,185 @@
+package supervisor
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The names inside a Directory. A unit's own name never begins with a dot, so what an interrupted create or remove left
+// behind is told from units by its first letter.
+const (
+	recordFile   = "record.json"
+	hintsFile    = "hints.json"
+	createPrefix = ".new-"
+	trashPrefix  = ".trash-"
+)
+
+// Directory is a Store with one directory per unit, so that one torn file is one unit's trouble:
+//
+//	<path>/<id>/record.json
+//
+// Other files of the unit (its config, its lock) live beside the record and vanish with it.
+type Directory struct {
+	path  string
+	crash func(point string)
+}
+
+// NewDirectory makes path if needed (0711: a unit's process may run as another user and must reach its config) and
+// returns the store. crash, if not nil, is called at each named crash point; only tests pass one.
+func NewDirectory(path string, crash func(point string)) (*Directory, error) {
+	if err := os.MkdirAll(path, 0o711); err != nil {
+		return nil, fmt.Errorf("make %s: %w", path, err)
+	}
+	if crash == nil {
+		crash = func(string) {}
+	}
+	return &Directory{path: path, crash: crash}, nil
+}
+
+// Load implements Store.
+func (d *Directory) Load(ctx context.Context) ([]Stored, error) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, fmt.Errorf("read records: %w", err)
+	}
+	var found []Stored
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		name := e.Name()
+		if strings.HasPrefix(name, createPrefix) || strings.HasPrefix(name, trashPrefix) {
+			// Before its commit point a create has promised nothing; after its own a removal has promised all.
+			if err := os.RemoveAll(filepath.Join(d.path, name)); err != nil {
+				return nil, fmt.Errorf("sweep %s: %w", name, err)
+			}
+			continue
+		}
+		if !e.IsDir() || strings.HasPrefix(name, ".") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(d.path, name, recordFile))
+		found = append(found, Stored{ID: name, Text: text, Hints: d.hints(name), Err: err})
+	}
+	return found, nil
+}
+
+// Create implements Store. The rename is the one commit point: killed before it, nothing exists; after it, the reconciler
+// finishes what was begun.
+func (d *Directory) Create(_ context.Context, id string, text []byte) error {
+	final := filepath.Join(d.path, id)
+	if _, err := os.Lstat(final); err == nil {
+		return ErrExists
+	}
+	fresh := filepath.Join(d.path, createPrefix+rand.Text())
+	if err := os.Mkdir(fresh, 0o711); err != nil {
+		return fmt.Errorf("make unit directory: %w", err)
+	}
+	d.crash("create.directory")
+	err := errors.Join(writeSynced(filepath.Join(fresh, recordFile), text), syncDirectory(fresh))
+	if err == nil {
+		d.crash("create.written")
+		err = os.Rename(fresh, final)
+	}
+	if errors.Is(err, fs.ErrExist) { // another create of this name came first
+		return errors.Join(ErrExists, os.RemoveAll(fresh))
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write record %s: %w", id, err), os.RemoveAll(fresh))
+	}
+	d.crash("create.renamed")
+	return syncDirectory(d.path)
+}
+
+// Replace implements Store; its rename is the commit point.
+func (d *Directory) Replace(_ context.Context, id string, text []byte) error {
+	dir := filepath.Join(d.path, id)
+	next := filepath.Join(dir, ".next-"+rand.Text())
+	if err := writeSynced(next, text); err != nil {
+		return errors.Join(fmt.Errorf("write record %s: %w", id, err), removeIfThere(next))
+	}
+	d.crash("replace.written")
+	if err := os.Rename(next, filepath.Join(dir, recordFile)); err != nil {
+		return errors.Join(fmt.Errorf("commit record %s: %w", id, err), removeIfThere(next))
+	}
+	d.crash("replace.renamed")
+	return syncDirectory(dir)
+}
+
+// SetHints implements Store.
+func (d *Directory) SetHints(_ context.Context, id string, hints map[string]string) error {
+	text, err := json.Marshal(hints)
+	if err != nil {
+		return fmt.Errorf("encode hints of %s: %w", id, err)
+	}
+	path := filepath.Join(d.path, id, hintsFile)
+	if err := os.WriteFile(path+".next", text, 0o600); err != nil {
+		return fmt.Errorf("write hints of %s: %w", id, err)
+	}
+	return os.Rename(path+".next", path)
+}
+
+// hints reads what SetHints wrote. Hints that cannot be read are no hints: they are facts that will be seen again.
+func (d *Directory) hints(id string) map[string]string {
+	text, err := os.ReadFile(filepath.Join(d.path, id, hintsFile))
+	if err != nil {
+		return nil
+	}
+	var hints map[string]string
+	if json.Unmarshal(text, &hints) != nil {
+		return nil
+	}
+	return hints
+}
+
+// Remove implements Store. The record goes in one rename, so a half-removed unit is never read as one.
+func (d *Directory) Remove(_ context.Context, id string) error {
+	trash := filepath.Join(d.path, trashPrefix+id+"-"+rand.Text())
+	if err := os.Rename(filepath.Join(d.path, id), trash); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("remove record %s: %w", id, err)
+	}
+	d.crash("remove.renamed")
+	if err := syncDirectory(d.path); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(trash); err != nil {
+		return fmt.Errorf("remove %s: %w", trash, err)
+	}
+	return nil
+}
+
+// writeSynced writes a new file, readable by its owner only, and waits until the disk has it.
+func writeSynced(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// syncDirectory waits until the disk has a directory's entries: without it a rename may be lost with the power.
+func syncDirectory(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Draft is what the owner decides about a record; the supervisor adds the rest.
+type Draft[S any] struct {
+	Desired Desired
+	Config  string
+	Spec    S
+}
+
+// Create commits a new record and waits until its process is ready. An error means that nothing exists: a process that
+// does not come up takes its record with it. If ctx ends first, the unit is removed as well.
+func (s *Supervisor[S]) Create(ctx context.Context, id string, d Draft[S]) (View[S], error) {
+	if err := s.vacant(ctx, id); err != nil {
+		return View[S]{}, err
+	}
+	now := time.Now().UTC()
+	rec := Record[S]{
+		Schema: recordSchema, ID: id, UID: uuid.NewString(), Revision: 1,
+		Desired: d.Desired, Config: d.Config, Spec: d.Spec, CreatedAt: now, UpdatedAt: now,
+	}
+	text, err := encode(rec)
+	if err != nil {
+		return View[S]{}, err
+	}
+	if err := s.cfg.Store.Create(ctx, id, text); err != nil {
+		return View[S]{}, err
+	}
+	s.cfg.Crash("create.committed")
+	u := newUnit(rec, nil)
+	s.mu.Lock()
+	s.units[id] = u
+	s.mu.Unlock()
+	s.queue.add(id)
+
+	v, err := s.settle(ctx, u)
+	if err == nil {
+		return v, nil
+	}
+	// The caller is told of an error, perhaps one of its own making; either way nothing may stay behind.
+	if undo := s.Delete(context.WithoutCancel(ctx), id); undo != nil && !errors.Is(undo, ErrNotFound) {
+		return v, errors.Join(err, fmt.Errorf("remove what was begun: %w", undo))
+	}
+	return v, err
+}
+
+// vacant returns nil when a unit may be created: no record has its name, and none is still being removed.
+func (s *Supervisor[S]) vacant(ctx context.Context, id string) error {
+	u, err := s.unit(id)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if v, _ := u.snapshot(); v.Record.Desired != Absent {
+		return ErrExists
+	}
+	_, err = u.wait(ctx, func(v View[S]) bool { return v.Phase == PhaseGone })
+	return err
+}
+
+// Update commits the next revision of a record and waits until its process serves it. The present record
+// must have the given revision, or ErrRevision is returned; 0 means whatever it has. Each call commits: whether anything
+// differs is for the owner to see.
+func (s *Supervisor[S]) Update(ctx context.Context, id string, revision int64, d Draft[S]) (View[S], error) {
+	u, err := s.unit(id)
+	if err != nil {
+		return View[S]{}, err
+	}
+	err = s.commit(ctx, u, func(rec *Record[S]) error {
+		if revision != 0 && rec.Revision != revision {
+			return ErrRevision
+		}
+		rec.Desired, rec.Config, rec.Spec = d.Desired, d.Config, d.Spec
+		return nil
+	})
+	if err != nil {
+		return View[S]{}, err
+	}
+	s.queue.add(id)
+	return s.settle(ctx, u)
+}
+
+// Delete commits the end of a unit and waits until its process and files are gone. If ctx ends first, the removal goes on.
+func (s *Supervisor[S]) Delete(ctx context.Context, id string) error {
+	u, err := s.unit(id)
+	if err != nil {
+		return err
+	}
+	v, _ := u.snapshot()
+	if v.Record.Desired != Absent {
+		err = s.commit(ctx, u, func(rec *Record[S]) error {
+			rec.Desired = Absent
+			return nil
+		})
+	}
+	if err != nil {
+		return err
+	}
+	s.queue.add(id)
+	_, err = u.wait(ctx, func(v View[S]) bool { return v.Phase == PhaseGone })
+	if err != nil {
+		return fmt.Errorf("wait until %s is gone: %w", id, err)
+	}
+	return nil
+}
+
+// Restart replaces a unit's process by a new one and waits until it is ready.
+func (s *Supervisor[S]) Restart(ctx context.Context, id string) (View[S], error) {
+	u, err := s.unit(id)
+	if err != nil {
+		return View[S]{}, err
+	}
+	before, _ := u.snapshot()
+	if before.Record.Desired != Running {
+		return before, &Failure{Reason: "disabled", Message: "it is disabled: nothing runs that could be restarted"}
+	}
+	u.mu.Lock()
+	u.restart = true
+	u.mu.Unlock()
+	s.queue.add(id)
+	v, err := u.wait(ctx, func(v View[S]) bool {
+		return v.Phase == PhaseGone || (v.Phase == PhaseBackoff && !v.NextTry.Equal(before.NextTry)) ||
+			(v.Phase == PhaseRunning && !v.Process.StartedAt.Equal(before.Process.StartedAt))
+	})
+	return v, outcome(v, err)
+}
+
+// Get returns a unit; false if there is none or it is being removed.
+func (s *Supervisor[S]) Get(id string) (View[S], bool) {
+	s.mu.Lock()
+	u := s.units[id]
+	s.mu.Unlock()
+	if u == nil {
+		return View[S]{}, false
+	}
+	v, _ := u.snapshot()
+	return v, v.Record.Desired != Absent
+}
+
+// List returns every unit that has a record, also one that is being removed (its ports are not free yet), sorted by id.
+func (s *Supervisor[S]) List() []View[S] {
+	s.mu.Lock()
+	units := make([]*unit[S], 0, len(s.units))
+	for _, u := range s.units {
+		units = append(units, u)
+	}
+	s.mu.Unlock()
+	views := make([]View[S], len(units))
+	for i, u := range units {
+		views[i], _ = u.snapshot()
+	}
+	slices.SortFunc(views, func(a, b View[S]) int { return strings.Compare(a.Record.ID, b.Record.ID) })
+	return views
+}
+
+// SetHint keeps a small fact about a unit over a restart of the service. It is not made durable against a power cut.
+func (s *Supervisor[S]) SetHint(ctx context.Context, id, name, value string) error {
+	u, err := s.unit(id)
+	if err != nil {
+		return err
+	}
+	u.commit.Lock()
+	defer u.commit.Unlock()
+	v, _ := u.snapshot()
+	hints := maps.Clone(v.Hints)
+	if hints == nil {
+		hints = map[string]string{}
+	}
+	hints[name] = value
+	if err := s.cfg.Store.SetHints(ctx, id, hints); err != nil {
+		return err
+	}
+	u.change(func(v *View[S]) { v.Hints = hints })
+	return nil
+}
+
+// commit writes the next revision of a record: the store first, then memory.
+func (s *Supervisor[S]) commit(ctx context.Context, u *unit[S], edit func(*Record[S]) error) error {
+	u.commit.Lock()
+	defer u.commit.Unlock()
+	v, _ := u.snapshot()
+	rec := v.Record
+	if rec.Desired == Absent {
+		return ErrNotFound
+	}
+	if err := edit(&rec); err != nil {
+		return err
+	}
+	rec.Revision++
+	rec.UpdatedAt = time.Now().UTC()
+	text, err := encode(rec)
+	if err != nil {
+		return err
+	}
+	if err := s.cfg.Store.Replace(ctx, rec.ID, text); err != nil {
+		return err
+	}
+	s.cfg.Crash("commit.done")
+	u.change(func(v *View[S]) {
+		v.Record = rec
+		v.Attempts, v.NextTry = 0, time.Time{} // new orders deserve a try at once
+	})
+	return nil
+}
+
+// settle waits until the unit's process serves its newest record, or has failed to.
+func (s *Supervisor[S]) settle(ctx context.Context, u *unit[S]) (View[S], error) {
+	v, err := u.wait(ctx, func(v View[S]) bool {
+		switch v.Phase {
+		case PhaseRunning, PhaseStopped:
+			return v.Applied == v.Record.Revision
+		case PhaseBackoff:
+			return v.Tried == v.Record.Revision
+		case PhaseGone:
+			return true
+		default:
+			return false
+		}
+	})
+	return v, outcome(v, err)
+}
+
+func outcome[S any](v View[S], err error) error {
+	switch {
+	case err != nil:
+		return fmt.Errorf("wait for %s: %w", v.Record.ID, err)
+	case v.Phase == PhaseGone:
+		return ErrNotFound
+	case v.Phase == PhaseBackoff && v.Failure != nil:
+		return v.Failure
+	default:
+		return nil
+	}
+}

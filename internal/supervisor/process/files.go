@@ -1,0 +1,126 @@
+package process
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+)
+
+func (b *Backend) configPath(id string) string {
+	return filepath.Join(b.cfg.Units, id, configDir, b.cfg.ConfigName)
+}
+func (b *Backend) lockPath(id string) string { return filepath.Join(b.cfg.Units, id, lockFile) }
+func (b *Backend) logPath(id string) string  { return filepath.Join(b.cfg.Logs, id+".log") }
+func (b *Backend) errPath(id string) string  { return filepath.Join(b.cfg.Logs, id+".err") }
+
+// WriteConfig implements supervisor.Backend. The new file is written beside the old one and renamed: rathole never
+// notices a file that comes from another directory, and may read half of one that is written in place.
+func (b *Backend) WriteConfig(id, text string) error {
+	path := b.configPath(id)
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make the config's directory: %w", err)
+	}
+	next := filepath.Join(filepath.Dir(path), ".next")
+	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("write the config of %s: %w", id, err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		return fmt.Errorf("replace the config of %s: %w", id, err)
+	}
+	return nil
+}
+
+// ReadConfig implements supervisor.Backend.
+func (b *Backend) ReadConfig(id string) (string, error) {
+	text, err := os.ReadFile(b.configPath(id))
+	return string(text), err
+}
+
+// openLog opens a log for appending, so that it can be cut while the process writes.
+func openLog(path string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|flag, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	return f, nil
+}
+
+// lock takes a unit's run.lock: supervisor.ErrRunning if a process holds it.
+func (b *Backend) lock(id string) (*os.File, error) {
+	f, err := os.OpenFile(b.lockPath(id), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock of %s: %w", id, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: %s is locked", supervisor.ErrRunning, b.lockPath(id))
+		}
+		return nil, fmt.Errorf("lock %s: %w", b.lockPath(id), err)
+	}
+	return f, nil
+}
+
+// run is the text of run.json.
+type run struct {
+	BootID     string    `json:"boot_id"`
+	PID        int       `json:"pid"`
+	StartTicks uint64    `json:"start_ticks"` // since boot, as in /proc/<pid>/stat: a clock that no one sets
+	StartedAt  time.Time `json:"started_at"`
+}
+
+func (b *Backend) writeRun(p supervisor.Process) error {
+	ticks, err := startTicks(p.PID)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(run{BootID: b.boot, PID: p.PID, StartTicks: ticks, StartedAt: p.StartedAt.UTC()})
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(b.cfg.Units, p.ID, runFile)
+	if err := os.WriteFile(path+".next", text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".next", path)
+}
+
+// readRun returns the hint about a unit's process if it is of this boot and about this very process.
+func (b *Backend) readRun(id string, pid int) (run, bool) {
+	var r run
+	text, err := os.ReadFile(filepath.Join(b.cfg.Units, id, runFile))
+	if err != nil || json.Unmarshal(text, &r) != nil {
+		return r, false
+	}
+	ticks, err := startTicks(pid)
+	return r, err == nil && r.BootID == b.boot && r.PID == pid && r.StartTicks == ticks
+}
+
+// unitOf returns the unit whose config a command line names: exactly <program> <flag> <units>/<id>/conf/<config>.
+func (b *Backend) unitOf(argv []string) (string, bool) {
+	if len(argv) != 3 || argv[1] != b.cfg.Flag {
+		return "", false
+	}
+	rest, ok := strings.CutPrefix(argv[2], b.cfg.Units+string(filepath.Separator))
+	if !ok {
+		return "", false
+	}
+	id, _, _ := strings.Cut(rest, string(filepath.Separator))
+	return id, id != "" && argv[2] == b.configPath(id)
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

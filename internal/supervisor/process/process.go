@@ -1,0 +1,289 @@
+// Package process is the supervisor's back end for plain processes of Linux.
+//
+// Every unit's process is in a session of its own, writes its log to a file (never to a pipe: rathole hangs on a full one
+// and aborts on a broken one), and survives the service that started it. Two facts that the kernel holds, and no pid file,
+// tell who is who: the process inherits a locked descriptor of <units>/<id>/run.lock, which is locked exactly as long as
+// it lives, and its command line names its config.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+)
+
+// The files of a unit, below <units>/<id>/.
+const (
+	configDir = "conf"     // alone in its directory: rathole watches the directory of its config
+	lockFile  = "run.lock" // locked as long as the process lives
+	runFile   = "run.json" // a hint about the process, for people and for a first look
+)
+
+// lockFD is the descriptor of run.lock inside the process: the first one after the standard three.
+const lockFD = 3
+
+// stopGrace is how long a process has to end by itself; rathole needs 17-37 ms.
+const stopGrace = 5 * time.Second
+
+// Config is what a Backend works with. All but Env, Log and Crash are required.
+type Config struct {
+	Units      string   // directory with one directory per unit
+	Logs       string   // directory of the log files
+	Flag       string   // what stands before the config's path on the command line: "-s" or "-c"
+	ConfigName string   // file name of the config: "server.toml" or "client.toml"
+	Env        []string // the whole environment of the processes
+	Log        *slog.Logger
+	Crash      func(point string) // called at each named crash point; only tests set it
+}
+
+// Backend implements supervisor.Backend.
+type Backend struct {
+	cfg    Config
+	boot   string // the kernel's boot id
+	events chan string
+	done   chan struct{} // closed by Close: watchers let go of their processes
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	known map[string]*tracked // the last process of each unit
+}
+
+// tracked is a process and the kernel's handle on it. The handle never means another process, whatever becomes of the pid.
+type tracked struct {
+	proc  supervisor.Process
+	pidfd *os.File
+	child *os.Process   // nil for an adopted process
+	ended chan struct{} // closed once proc.Exit is set
+}
+
+var _ supervisor.Backend = (*Backend)(nil)
+
+// New makes the log directory and returns a back end that knows no process yet.
+func New(cfg Config) (*Backend, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("read the boot id: %w", err)
+	}
+	if err := os.MkdirAll(cfg.Logs, 0o700); err != nil {
+		return nil, fmt.Errorf("make the log directory: %w", err)
+	}
+	if cfg.Crash == nil {
+		cfg.Crash = func(string) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Backend{
+		cfg:    cfg,
+		boot:   string(boot[:len(boot)-1]),
+		events: make(chan string, 64),
+		done:   make(chan struct{}),
+		known:  map[string]*tracked{},
+	}, nil
+}
+
+// Events implements supervisor.Backend.
+func (b *Backend) Events() <-chan string { return b.events }
+
+// Close implements supervisor.Backend: the processes go on. No other method may be called afterwards.
+func (b *Backend) Close() error {
+	close(b.done)
+	b.mu.Lock()
+	for _, t := range b.known {
+		// Wakes the watcher, which is parked in the poller on this descriptor.
+		_ = t.pidfd.SetReadDeadline(time.Now())
+	}
+	b.mu.Unlock()
+	b.wg.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, t := range b.known {
+		_ = t.pidfd.Close()
+		delete(b.known, id)
+	}
+	return nil
+}
+
+// Process implements supervisor.Backend.
+func (b *Backend) Process(id string) (supervisor.Process, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.known[id]
+	if t == nil {
+		return supervisor.Process{}, false
+	}
+	return t.proc, true
+}
+
+// Start implements supervisor.Backend.
+func (b *Backend) Start(_ context.Context, u supervisor.Unit) (supervisor.Process, error) {
+	lock, err := b.lock(u.ID)
+	if err != nil {
+		return supervisor.Process{}, err
+	}
+	// Our copy goes after the fork; the child's keeps the lock. Closing does not unlock: the lock belongs to the open
+	// file, which the child shares.
+	defer func() { _ = lock.Close() }()
+	if err := b.WriteConfig(u.ID, u.Config); err != nil {
+		return supervisor.Process{}, err
+	}
+	b.cfg.Crash("process.configured")
+	t, err := b.spawn(u, lock)
+	if err != nil {
+		return supervisor.Process{}, err
+	}
+	b.cfg.Crash("process.spawned")
+	b.track(t)
+	if err := b.writeRun(t.proc); err != nil {
+		b.cfg.Log.Warn("note the process", "id", u.ID, "error", err)
+	}
+	return t.proc, nil
+}
+
+// spawn starts the process with exactly the descriptors that it needs.
+func (b *Backend) spawn(u supervisor.Unit, lock *os.File) (*tracked, error) {
+	proc := supervisor.Process{ID: u.ID, Log: b.logPath(u.ID), ErrLog: b.errPath(u.ID)}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = null.Close() }()
+	out, err := openLog(proc.Log, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = out.Close() }()
+	if info, err := out.Stat(); err == nil {
+		proc.LogOffset = info.Size()
+	}
+	// What an earlier process said of its end must not be taken for this one's.
+	errs, err := openLog(proc.ErrLog, os.O_TRUNC)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = errs.Close() }()
+
+	pidfd := -1
+	child, err := os.StartProcess(u.Program, []string{u.Program, b.cfg.Flag, b.configPath(u.ID)}, &os.ProcAttr{
+		Dir:   "/",
+		Env:   b.cfg.Env,
+		Files: []*os.File{null, out, errs, lock},
+		// No Pdeathsig: it fires when the thread that forked ends, not the process.
+		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", u.Program, err)
+	}
+	proc.PID, proc.StartedAt = child.Pid, time.Now()
+	handle, err := pollable(pidfd)
+	if err != nil {
+		// Without a handle it could not be watched; a process that nobody watches must not exist.
+		return nil, errors.Join(err, child.Kill(), discardState(child.Wait()))
+	}
+	return &tracked{proc: proc, pidfd: handle, child: child, ended: make(chan struct{})}, nil
+}
+
+func discardState(_ *os.ProcessState, err error) error { return err }
+
+// track makes t the unit's process and watches for its end.
+func (b *Backend) track(t *tracked) {
+	b.mu.Lock()
+	if before := b.known[t.proc.ID]; before != nil {
+		_ = before.pidfd.Close()
+	}
+	b.known[t.proc.ID] = t
+	b.mu.Unlock()
+	b.wg.Go(func() { b.watch(t) })
+}
+
+// watch waits for the end of a process on the runtime's poller: a goroutine each, but no thread each, of which the
+// runtime allows 10,000.
+func (b *Backend) watch(t *tracked) {
+	if !waitReadable(t.pidfd) {
+		return // Close
+	}
+	exit := supervisor.Exit{Code: -1, At: time.Now()}
+	if t.child != nil {
+		if state, err := t.child.Wait(); err == nil {
+			exit.Known, exit.Code = true, state.ExitCode()
+			if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+				exit.Signal = unix.SignalName(status.Signal())
+			}
+		}
+	}
+	b.mu.Lock()
+	t.proc.Exit = &exit
+	b.mu.Unlock()
+	close(t.ended)
+	select {
+	case b.events <- t.proc.ID:
+	case <-b.done:
+	}
+}
+
+// Stop implements supervisor.Backend.
+func (b *Backend) Stop(ctx context.Context, id string) error {
+	b.mu.Lock()
+	t := b.known[id]
+	b.mu.Unlock()
+	if t != nil {
+		if err := b.end(ctx, t); err != nil {
+			return fmt.Errorf("stop process %d of %s: %w", t.proc.PID, id, err)
+		}
+	}
+	// The lock is the last word: somebody may have a copy of the process that we never saw.
+	lock, err := b.lock(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the unit's directory is gone, or has never been
+	}
+	if err != nil {
+		return fmt.Errorf("stop %s: %w", id, err)
+	}
+	return lock.Close()
+}
+
+// end signals a process and waits until it is gone.
+func (b *Backend) end(ctx context.Context, t *tracked) error {
+	grace := time.NewTimer(stopGrace)
+	defer grace.Stop()
+	if err := signal(t.pidfd, unix.SIGINT); err != nil {
+		return err
+	}
+	if stopped(t.proc.PID) {
+		// A stopped process would take the signal only once it goes on.
+		grace.Reset(0)
+	}
+	for {
+		select {
+		case <-t.ended:
+			return nil
+		case <-grace.C:
+			if err := signal(t.pidfd, unix.SIGKILL); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Clean implements supervisor.Backend.
+func (b *Backend) Clean(id string) error {
+	b.mu.Lock()
+	if t := b.known[id]; t != nil && t.proc.Exit != nil {
+		_ = t.pidfd.Close()
+		delete(b.known, id)
+	}
+	b.mu.Unlock()
+	return errors.Join(removeIfThere(b.logPath(id)), removeIfThere(b.errPath(id)))
+}

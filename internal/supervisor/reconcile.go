@@ -1,0 +1,250 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// A starting process is asked whether it is ready after readyPoll, and then ever more rarely, up to readyPollMax: rathole
+// listens after 3 ms, and on a machine where it does not, asking must not be what keeps it busy.
+const (
+	readyPoll    = 500 * time.Microsecond
+	readyPollMax = 20 * time.Millisecond
+)
+
+// reconcile makes one unit's process what its record says. It looks at what is, not at what happened, so it may be
+// called at any time and any number of times.
+func (s *Supervisor[S]) reconcile(ctx context.Context, id string) {
+	s.mu.Lock()
+	u := s.units[id]
+	s.mu.Unlock()
+	if u == nil {
+		return
+	}
+	v, _ := u.snapshot()
+	switch v.Record.Desired {
+	case Absent:
+		s.remove(ctx, u, v.Record)
+	case Stopped:
+		s.halt(ctx, u, v.Record)
+	case Running:
+		s.run(ctx, u, v)
+	}
+}
+
+// remove finishes a deletion: process, logs, record, in this order, so that a port is never free while somebody has it.
+func (s *Supervisor[S]) remove(ctx context.Context, u *unit[S], rec Record[S]) {
+	err := s.cfg.Backend.Stop(ctx, rec.ID)
+	if err == nil {
+		s.cfg.Crash("remove.stopped")
+		err = errors.Join(s.cfg.Backend.Clean(rec.ID), s.cfg.Store.Remove(ctx, rec.ID))
+	}
+	if err != nil {
+		s.cfg.Log.Error("remove", "id", rec.ID, "error", err)
+		s.retry(u, rec, &Failure{Reason: "remove_failed", Message: err.Error()})
+		return
+	}
+	s.mu.Lock()
+	delete(s.units, rec.ID)
+	s.mu.Unlock()
+	u.change(func(v *View[S]) { v.Phase = PhaseGone })
+	s.cfg.Log.Info("removed", "id", rec.ID)
+}
+
+func (s *Supervisor[S]) halt(ctx context.Context, u *unit[S], rec Record[S]) {
+	if err := s.cfg.Backend.Stop(ctx, rec.ID); err != nil {
+		s.cfg.Log.Error("stop", "id", rec.ID, "error", err)
+		s.retry(u, rec, &Failure{Reason: "stop_failed", Message: err.Error()})
+		return
+	}
+	u.change(func(v *View[S]) {
+		v.Phase, v.Applied, v.Failure, v.Attempts = PhaseStopped, rec.Revision, nil, 0
+	})
+}
+
+func (s *Supervisor[S]) run(ctx context.Context, u *unit[S], v View[S]) {
+	rec := v.Record
+	p, known := s.cfg.Backend.Process(rec.ID)
+	alive := known && p.Exit == nil
+	switch {
+	case alive && u.takeRestart():
+		if err := s.cfg.Backend.Stop(ctx, rec.ID); err != nil {
+			s.retry(u, rec, &Failure{Reason: "stop_failed", Message: err.Error()})
+			return
+		}
+		s.start(ctx, u, rec)
+	case alive:
+		s.keep(ctx, u, v, p)
+	case known && v.Phase != PhaseBackoff && v.Phase != PhasePending && v.Phase != PhaseStopped:
+		s.ended(u, v, p)
+	case time.Now().Before(v.NextTry) && !u.takeRestart():
+		s.queue.addAfter(rec.ID, time.Until(v.NextTry))
+	default:
+		u.takeRestart()
+		s.start(ctx, u, rec)
+	}
+}
+
+// keep brings a living process to the newest record: nothing to do, a reload, or a restart.
+func (s *Supervisor[S]) keep(ctx context.Context, u *unit[S], v View[S], p Process) {
+	rec := v.Record
+	had, err := s.cfg.Backend.ReadConfig(rec.ID)
+	if err != nil {
+		s.cfg.Log.Warn("read the config that the engine has", "id", rec.ID, "error", err)
+	}
+	if err == nil && had == rec.Config {
+		if v.Phase == PhaseRunning && v.Applied == rec.Revision {
+			return
+		}
+		if p.Adopted {
+			// It served before we came. Whether it still does is the status's business; a log that was rotated since
+			// must not make us restart it.
+			s.serves(u, rec, p)
+			return
+		}
+		s.await(ctx, u, rec, p)
+		return
+	}
+	took, err := s.cfg.Rules.Reload(ctx, rec, p, had, func() error { return s.cfg.Backend.WriteConfig(rec.ID, rec.Config) })
+	if err == nil && took {
+		s.cfg.Log.Info("reloaded", "id", rec.ID, "revision", rec.Revision)
+		s.serves(u, rec, p)
+		return
+	}
+	s.cfg.Log.Info("restarting for a new config", "id", rec.ID, "revision", rec.Revision, "error", err)
+	if err := s.cfg.Backend.Stop(ctx, rec.ID); err != nil {
+		s.retry(u, rec, &Failure{Reason: "stop_failed", Message: err.Error()})
+		return
+	}
+	s.start(ctx, u, rec)
+}
+
+func (s *Supervisor[S]) start(ctx context.Context, u *unit[S], rec Record[S]) {
+	u.change(func(v *View[S]) { v.Phase = PhasePending })
+	program, err := s.cfg.Rules.Program(rec)
+	if err == nil {
+		err = s.cfg.Rules.Preflight(ctx, rec)
+	}
+	var p Process
+	if err == nil {
+		p, err = s.cfg.Backend.Start(ctx, Unit{ID: rec.ID, Program: program, Config: rec.Config})
+	}
+	if err != nil {
+		s.retry(u, rec, asFailure("start_failed", err))
+		return
+	}
+	s.cfg.Crash("start.spawned")
+	u.mu.Lock()
+	u.started++
+	restarts := u.started - 1
+	u.mu.Unlock()
+	u.change(func(v *View[S]) { v.Phase, v.Process, v.Restarts = PhaseStarting, p, restarts })
+	s.cfg.Log.Info("started", "id", rec.ID, "pid", p.PID, "restarts", restarts)
+	s.await(ctx, u, rec, p)
+}
+
+// await waits until a process is ready, ends, or has had its time.
+func (s *Supervisor[S]) await(ctx context.Context, u *unit[S], rec Record[S], p Process) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.StartTimeout)
+	defer cancel()
+	pause := readyPoll
+	for {
+		if now, known := s.cfg.Backend.Process(rec.ID); !known || now.Exit != nil {
+			s.ended(u, viewOf(u), now)
+			return
+		}
+		ok, err := s.cfg.Rules.Ready(ctx, rec, p)
+		if err == nil && ok {
+			s.serves(u, rec, p)
+			return
+		}
+		select {
+		case <-time.After(pause):
+			pause = min(pause*5/4, readyPollMax)
+		case <-ctx.Done():
+			s.overdue(u, rec, p, err)
+			return
+		}
+	}
+}
+
+// overdue gives up on a process that lives and does not become ready: it is stopped, for a silent half-start is what the
+// status must never hide.
+func (s *Supervisor[S]) overdue(u *unit[S], rec Record[S], p Process, cause error) {
+	f := s.cfg.Rules.Diagnose(rec, p)
+	if f == nil {
+		f = &Failure{Reason: "start_timeout", Message: fmt.Sprintf("the engine runs but is not ready after %s", s.cfg.StartTimeout)}
+		if cause != nil {
+			f.Message += ": " + cause.Error()
+		}
+	}
+	if err := s.cfg.Backend.Stop(context.Background(), rec.ID); err != nil {
+		f.Message += "; and it cannot be stopped: " + err.Error()
+	}
+	s.retry(u, rec, f)
+}
+
+func (s *Supervisor[S]) serves(u *unit[S], rec Record[S], p Process) {
+	u.change(func(v *View[S]) {
+		v.Phase, v.Applied, v.Process, v.Failure, v.NextTry = PhaseRunning, rec.Revision, p, nil, time.Time{}
+	})
+}
+
+func (s *Supervisor[S]) ended(u *unit[S], v View[S], p Process) {
+	f := s.cfg.Rules.Diagnose(v.Record, p)
+	if f == nil {
+		f = &Failure{Reason: "exited", Message: "the engine " + p.Exit.String()}
+	}
+	s.retry(u, v.Record, f)
+}
+
+// retry notes a failure and schedules the next try.
+func (s *Supervisor[S]) retry(u *unit[S], rec Record[S], f *Failure) {
+	var pause time.Duration
+	u.change(func(v *View[S]) {
+		if v.Phase == PhaseRunning && time.Since(v.Since) >= s.cfg.BackoffReset {
+			v.Attempts = 0
+		}
+		pause = s.pause(v.Attempts)
+		v.Attempts++
+		if v.Record.Revision > rec.Revision {
+			pause = 0 // new orders came meanwhile, and deserve a try at once
+		}
+		v.Phase, v.Failure, v.NextTry = PhaseBackoff, f, time.Now().Add(pause)
+		v.Applied, v.Tried = 0, rec.Revision
+		if p, known := s.cfg.Backend.Process(rec.ID); known {
+			v.Process = p
+		}
+	})
+	s.cfg.Log.Warn("engine does not run", "id", rec.ID, "reason", f.Reason, "message", f.Message, "next_try", pause.Round(time.Millisecond))
+	s.queue.addAfter(rec.ID, pause)
+}
+
+// pause is how long to wait after the given number of failures: doubling, capped, with 20 % jitter so that a thousand
+// units that failed together do not come back together.
+func (s *Supervisor[S]) pause(failures int) time.Duration {
+	d := s.cfg.BackoffMin
+	for range failures {
+		if d *= 2; d >= s.cfg.BackoffMax {
+			d = s.cfg.BackoffMax
+			break
+		}
+	}
+	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+}
+
+func asFailure(reason string, err error) *Failure {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return &Failure{Reason: reason, Message: err.Error()}
+}
+
+func viewOf[S any](u *unit[S]) View[S] {
+	v, _ := u.snapshot()
+	return v
+}

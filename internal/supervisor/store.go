@@ -1,0 +1,32 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrExists is returned by Store.Create and Supervisor.Create when the unit has a record already.
+var ErrExists = errors.New("unit exists")
+
+// Store keeps records. Each method returns only when its effect is durable. The supervisor is the only writer (it holds
+// the state directory's lock) and calls Replace and Remove for one unit from one goroutine at a time.
+type Store interface {
+	// Load returns every record's text, and sweeps what an interrupted Create or Remove left.
+	Load(ctx context.Context) ([]Stored, error)
+	// Create commits the first record of a unit; ErrExists when there is one.
+	Create(ctx context.Context, id string, text []byte) error
+	// Replace commits the next record of a unit.
+	Replace(ctx context.Context, id string, text []byte) error
+	// SetHints replaces what is noted beside a unit's record; it need not be durable.
+	SetHints(ctx context.Context, id string, hints map[string]string) error
+	// Remove ends a unit and all that is kept beside its record.
+	Remove(ctx context.Context, id string) error
+}
+
+// Stored is one record as found by Load. Err is set when its text could not be read.
+type Stored struct {
+	ID    string
+	Text  []byte
+	Hints map[string]string
+	Err   error
+}

@@ -1,0 +1,203 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// The errors of the operations, beside ErrExists.
+var (
+	// ErrNotReady: records are still being loaded and running processes adopted.
+	ErrNotReady = errors.New("still loading records and adopting processes")
+	// ErrNotFound: there is no such unit, or it is being removed.
+	ErrNotFound = errors.New("no such unit")
+	// ErrRevision: the record changed since the caller read it.
+	ErrRevision = errors.New("record has another revision")
+	// ErrQuarantined: a record of this name exists and cannot be read.
+	ErrQuarantined = errors.New("the record of this unit cannot be read; it is kept aside for a person to look at")
+	// ErrRunning: the unit's process lives already.
+	ErrRunning = errors.New("process is running")
+)
+
+// Config is what a Supervisor works with. Store, Backend, Rules and Log are required.
+type Config[S any] struct {
+	Store   Store
+	Backend Backend
+	Rules   Rules[S]
+	Log     *slog.Logger
+
+	// Workers is how many units are started or stopped at once. Default 16: more gains nothing on small machines, and
+	// keeps a boot with thousands of units from starving the engines that already serve.
+	Workers int
+	// StartTimeout is how long a process may take until it is ready. Default 5 s; rathole needs 3 ms.
+	StartTimeout time.Duration
+	// BackoffMin, BackoffMax and BackoffReset: the pause after an exit doubles from Min (1 s) to Max (60 s), with 20 %
+	// jitter, and begins anew once a process has lived for Reset (60 s).
+	BackoffMin, BackoffMax, BackoffReset time.Duration
+	// StopOnExit stops every process when Run returns; otherwise they go on and are adopted by the next run.
+	StopOnExit bool
+	// Crash, if not nil, is called at each named crash point. Only tests set it.
+	Crash func(point string)
+}
+
+func (c *Config[S]) setDefaults() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&c.StartTimeout, 5*time.Second)
+	set(&c.BackoffMin, time.Second)
+	set(&c.BackoffMax, time.Minute)
+	set(&c.BackoffReset, time.Minute)
+	if c.Workers == 0 {
+		c.Workers = 16
+	}
+	if c.Crash == nil {
+		c.Crash = func(string) {}
+	}
+}
+
+// Supervisor holds the records and keeps the processes equal to them. Run must be called once.
+type Supervisor[S any] struct {
+	cfg   Config[S]
+	queue *queue
+	ready chan struct{} // closed once adoption is done
+
+	mu          sync.Mutex
+	units       map[string]*unit[S]
+	quarantined map[string]error
+	alarm       error // set by the mass-kill guard
+}
+
+// New returns a Supervisor that does nothing until Run.
+func New[S any](cfg Config[S]) *Supervisor[S] {
+	cfg.setDefaults()
+	return &Supervisor[S]{
+		cfg:         cfg,
+		queue:       newQueue(),
+		ready:       make(chan struct{}),
+		units:       map[string]*unit[S]{},
+		quarantined: map[string]error{},
+	}
+}
+
+// Run loads the records, adopts what runs, and reconciles until ctx ends. It returns when every goroutine that it
+// started is done; the processes go on unless StopOnExit is set.
+func (s *Supervisor[S]) Run(ctx context.Context) error {
+	if err := s.takeOver(ctx); err != nil {
+		return err
+	}
+	close(s.ready)
+
+	var wg sync.WaitGroup
+	// Workers finish what they have begun: an operation cut in half by our own exit would be repaired by the next run,
+	// but not doing it at all is better.
+	work := context.WithoutCancel(ctx)
+	for range s.cfg.Workers {
+		wg.Go(func() {
+			for id, ok := s.queue.next(); ok; id, ok = s.queue.next() {
+				s.reconcile(work, id)
+				s.queue.done(id)
+			}
+		})
+	}
+	s.watch(ctx)
+	s.queue.close()
+	wg.Wait()
+	if s.cfg.StopOnExit {
+		return s.stopAll(work)
+	}
+	return s.cfg.Backend.Close()
+}
+
+// resync is how often every unit is looked at without a hint: hints may be lost, the truth is not.
+const resync = 30 * time.Second
+
+// watch turns the back end's hints and the passing of time into work until ctx ends.
+func (s *Supervisor[S]) watch(ctx context.Context) {
+	tick := time.NewTicker(resync)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case id := <-s.cfg.Backend.Events():
+			s.queue.add(id)
+		case <-tick.C:
+			for _, v := range s.List() {
+				s.queue.add(v.Record.ID)
+			}
+		}
+	}
+}
+
+func (s *Supervisor[S]) stopAll(ctx context.Context) error {
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		errs []error
+	)
+	for _, v := range s.List() {
+		wg.Go(func() {
+			if err := s.cfg.Backend.Stop(ctx, v.Record.ID); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, fmt.Errorf("stop %s: %w", v.Record.ID, err))
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(append(errs, s.cfg.Backend.Close())...)
+}
+
+// Ready is closed once records are loaded, running processes adopted, and the rest queued for a start.
+func (s *Supervisor[S]) Ready() <-chan struct{} { return s.ready }
+
+// IsReady tells whether Ready is closed.
+func (s *Supervisor[S]) IsReady() bool {
+	select {
+	case <-s.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// Alarm returns what keeps the supervisor from removing processes that no record wants, nil if nothing does.
+func (s *Supervisor[S]) Alarm() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.alarm
+}
+
+// Quarantined returns the units whose records cannot be read, and why. Their files and processes are left alone.
+func (s *Supervisor[S]) Quarantined() map[string]error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[string]error, len(s.quarantined))
+	for id, err := range s.quarantined {
+		out[id] = err
+	}
+	return out
+}
+
+func (s *Supervisor[S]) unit(id string) (*unit[S], error) {
+	if !s.IsReady() {
+		return nil, ErrNotReady
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, bad := s.quarantined[id]; bad {
+		return nil, ErrQuarantined
+	}
+	u := s.units[id]
+	if u == nil {
+		return nil, ErrNotFound
+	}
+	return u, nil
+}

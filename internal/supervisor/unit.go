@@ -1,0 +1,107 @@
+package supervisor
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Phase is where a unit stands between its record and its process.
+type Phase string
+
+// The phases of a unit.
+const (
+	PhasePending  Phase = "pending"  // the record is committed, the process not yet started or changed
+	PhaseStarting Phase = "starting" // the process runs and is not ready yet
+	PhaseRunning  Phase = "running"  // the process runs and was ready once
+	PhaseBackoff  Phase = "backoff"  // the process ended or could not be started; another try follows
+	PhaseStopped  Phase = "stopped"  // the record wants no process, and there is none
+	PhaseGone     Phase = "gone"     // process and record are removed
+)
+
+// View is a unit at one moment. Revision in Applied tells which record the process serves.
+type View[S any] struct {
+	Record  Record[S]
+	Phase   Phase
+	Applied int64     // revision of the record that the process runs with; 0 = none
+	Process Process   // the last one; zero if there was none
+	Since   time.Time // when Phase was entered
+	// Failure is the last failure, nil once the process is ready. Attempts counts the failures in a row.
+	Failure  *Failure
+	Attempts int
+	Tried    int64     // revision of the record that the last failed attempt was made with
+	NextTry  time.Time // in PhaseBackoff
+	// Hints are small facts of the owner's that outlive a restart of the service, such as when a client first connected.
+	Hints map[string]string
+	// Restarts counts the starts of this unit by this supervisor after the first one.
+	Restarts int
+}
+
+// unit is the supervisor's memory of one record.
+type unit[S any] struct {
+	commit sync.Mutex // held by an operation from reading the record to having written the next one
+
+	mu      sync.Mutex // guards what follows
+	view    View[S]
+	started int           // starts by this supervisor
+	restart bool          // a person asked for a new process
+	changed chan struct{} // closed and replaced at each change of view
+}
+
+func newUnit[S any](rec Record[S], hints map[string]string) *unit[S] {
+	return &unit[S]{
+		view:    View[S]{Record: rec, Phase: PhasePending, Since: time.Now(), Hints: hints},
+		changed: make(chan struct{}),
+	}
+}
+
+func (u *unit[S]) snapshot() (View[S], <-chan struct{}) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.view, u.changed
+}
+
+// change applies f and wakes all who wait for the unit.
+func (u *unit[S]) change(f func(v *View[S])) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	before := u.view.Phase
+	f(&u.view)
+	if u.view.Phase != before {
+		u.view.Since = time.Now()
+	}
+	close(u.changed)
+	u.changed = make(chan struct{})
+}
+
+// adopted notes a process that an earlier run left. Whether its config is the record's is for the reconciler to see.
+func (u *unit[S]) adopted(p Process) {
+	u.change(func(v *View[S]) {
+		v.Process = p
+		v.Phase = PhaseStarting
+	})
+}
+
+// takeRestart tells whether a person asked for a new process, once.
+func (u *unit[S]) takeRestart() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	asked := u.restart
+	u.restart = false
+	return asked
+}
+
+// wait blocks until done says so of a view, or ctx ends; it returns the last view in both cases.
+func (u *unit[S]) wait(ctx context.Context, done func(View[S]) bool) (View[S], error) {
+	for {
+		v, changed := u.snapshot()
+		if done(v) {
+			return v, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return v, ctx.Err()
+		}
+	}
+}
