@@ -1,0 +1,48 @@
+package httpapi
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// measure counts and times the answers by route, method and code, as rathole_http_request_duration_seconds.
+func measure(reg *prometheus.Registry, mux *http.ServeMux, next http.Handler) http.Handler {
+	durations := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "rathole_http_request_duration_seconds",
+		Help:    "Time until the answer was written, by route, method and status code.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+	}, []string{"route", "method", "code"})
+	reg.MustRegister(durations)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin := time.Now()
+		rec := &recorder{ResponseWriter: w, code: http.StatusOK}
+		next.ServeHTTP(rec, r)
+		durations.WithLabelValues(route(mux, r), method(r), strconv.Itoa(rec.code)).Observe(time.Since(begin).Seconds())
+	})
+}
+
+// method bounds the label: the caller chooses the word.
+func method(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete:
+		return r.Method
+	default:
+		return "other"
+	}
+}
+
+// recorder remembers the status code. Unwrap lets http.ResponseController reach the deadlines behind it.
+type recorder struct {
+	http.ResponseWriter
+	code int
+}
+
+func (r *recorder) WriteHeader(code int) {
+	r.code = code
+	r.ResponseWriter.WriteHeader(code)
+}
+
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
