@@ -11,6 +11,7 @@ type Unit struct {
 	ID      string
 	Program string // path of the executable
 	Config  string // text of the config file, written before the start
+	UnixUID int    // user and group of the process; 0: this service's own
 }
 
 // Process is a unit's process as the Backend sees it, running or ended.
@@ -52,7 +53,7 @@ type Backend interface {
 	// Start runs a unit, and never a second copy of it: ErrRunning if the unit's process lives.
 	Start(ctx context.Context, u Unit) (Process, error)
 	// WriteConfig replaces a unit's config file in one step, for a process that re-reads it.
-	WriteConfig(id, text string) error
+	WriteConfig(u Unit) error
 	// ReadConfig returns the config file that a unit's process was given last.
 	ReadConfig(id string) (string, error)
 	// Stop ends a unit's process and returns once it is proven gone; nil if there is none.

@@ -25,10 +25,12 @@ func (s *Supervisor[S]) Create(ctx context.Context, id string, d Draft[S]) (View
 	if err := s.vacant(ctx, id); err != nil {
 		return View[S]{}, err
 	}
+	uid := s.takeUID(id)
+	defer s.returnUID(id)
 	now := time.Now().UTC()
 	rec := Record[S]{
 		Schema: recordSchema, ID: id, UID: uuid.NewString(), Revision: 1,
-		Desired: d.Desired, Config: d.Config, Spec: d.Spec, CreatedAt: now, UpdatedAt: now,
+		Desired: d.Desired, Config: d.Config, UnixUID: uid, Spec: d.Spec, CreatedAt: now, UpdatedAt: now,
 	}
 	text, err := encode(rec)
 	if err != nil {

@@ -108,7 +108,9 @@ func (s *Supervisor[S]) keep(ctx context.Context, u *unit[S], v View[S], p Proce
 		s.await(ctx, u, rec, p)
 		return
 	}
-	took, err := s.cfg.Rules.Reload(ctx, rec, p, had, func() error { return s.cfg.Backend.WriteConfig(rec.ID, rec.Config) })
+	took, err := s.cfg.Rules.Reload(ctx, rec, p, had, func() error {
+		return s.cfg.Backend.WriteConfig(Unit{ID: rec.ID, Config: rec.Config, UnixUID: rec.UnixUID})
+	})
 	if err == nil && took {
 		s.cfg.Log.Info("reloaded", "id", rec.ID, "revision", rec.Revision)
 		s.serves(u, rec, p)
@@ -130,7 +132,7 @@ func (s *Supervisor[S]) start(ctx context.Context, u *unit[S], rec Record[S]) {
 	}
 	var p Process
 	if err == nil {
-		p, err = s.cfg.Backend.Start(ctx, Unit{ID: rec.ID, Program: program, Config: rec.Config})
+		p, err = s.cfg.Backend.Start(ctx, Unit{ID: rec.ID, Program: program, Config: rec.Config, UnixUID: rec.UnixUID})
 	}
 	if err != nil {
 		s.retry(u, rec, asFailure("start_failed", err))

@@ -32,7 +32,8 @@ type Record[S any] struct {
 	UID       string    `json:"uid"`      // random per creation
 	Revision  int64     `json:"revision"` // 1 for a new record; +1 with each committed change
 	Desired   Desired   `json:"desired"`
-	Config    string    `json:"config"` // exact text of the engine's config file
+	Config    string    `json:"config"`             // exact text of the engine's config file
+	UnixUID   int       `json:"unix_uid,omitempty"` // user that the process runs as; 0: the service's own
 	Spec      S         `json:"spec"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`

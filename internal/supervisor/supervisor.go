@@ -38,6 +38,8 @@ type Config[S any] struct {
 	// BackoffMin, BackoffMax and BackoffReset: the pause after an exit doubles from Min (1 s) to Max (60 s), with 20 %
 	// jitter, and begins anew once a process has lived for Reset (60 s).
 	BackoffMin, BackoffMax, BackoffReset time.Duration
+	// UIDs are the unix users that the processes run as, one each. The zero range: this service's own for all.
+	UIDs UIDRange
 	// StopOnExit stops every process when Run returns; otherwise they go on and are adopted by the next run.
 	StopOnExit bool
 	// Crash, if not nil, is called at each named crash point. Only tests set it.
@@ -71,7 +73,8 @@ type Supervisor[S any] struct {
 	mu          sync.Mutex
 	units       map[string]*unit[S]
 	quarantined map[string]error
-	alarm       error // set by the mass-kill guard
+	creating    map[string]int // unix users of units whose first record is being written
+	alarm       error          // set by the mass-kill guard
 }
 
 // New returns a Supervisor that does nothing until Run.
@@ -83,6 +86,7 @@ func New[S any](cfg Config[S]) *Supervisor[S] {
 		ready:       make(chan struct{}),
 		units:       map[string]*unit[S]{},
 		quarantined: map[string]error{},
+		creating:    map[string]int{},
 	}
 }
 

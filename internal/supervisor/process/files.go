@@ -24,19 +24,29 @@ func (b *Backend) errPath(id string) string  { return filepath.Join(b.cfg.Logs, 
 
 // WriteConfig implements supervisor.Backend. The new file is written beside the old one and renamed: rathole never
 // notices a file that comes from another directory, and may read half of one that is written in place.
-func (b *Backend) WriteConfig(id, text string) error {
-	path := b.configPath(id)
-	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+func (b *Backend) WriteConfig(u supervisor.Unit) error {
+	path := b.configPath(u.ID)
+	dir := filepath.Dir(path)
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make the config's directory: %w", err)
 	}
-	next := filepath.Join(filepath.Dir(path), ".next")
-	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
-		return fmt.Errorf("write the config of %s: %w", id, err)
+	next := filepath.Join(dir, ".next")
+	err := os.WriteFile(next, []byte(u.Config), 0o600)
+	if err == nil && u.UnixUID != 0 {
+		err = errors.Join(give(next, u.UnixUID, 0o400), give(dir, u.UnixUID, 0o500))
 	}
-	if err := os.Rename(next, path); err != nil {
-		return fmt.Errorf("replace the config of %s: %w", id, err)
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write the config of %s: %w", u.ID, err), removeIfThere(next))
 	}
 	return nil
+}
+
+// give hands a file to a unit's user, for reading only.
+func give(path string, uid int, mode fs.FileMode) error {
+	return errors.Join(os.Chown(path, uid, uid), os.Chmod(path, mode))
 }
 
 // ReadConfig implements supervisor.Backend.

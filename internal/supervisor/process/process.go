@@ -42,6 +42,7 @@ type Config struct {
 	Flag       string   // what stands before the config's path on the command line: "-s" or "-c"
 	ConfigName string   // file name of the config: "server.toml" or "client.toml"
 	Env        []string // the whole environment of the processes
+	LowPorts   bool     // processes with a user of their own may bind ports below 1024
 	Log        *slog.Logger
 	Crash      func(point string) // called at each named crash point; only tests set it
 }
@@ -134,7 +135,7 @@ func (b *Backend) Start(_ context.Context, u supervisor.Unit) (supervisor.Proces
 	// Our copy goes after the fork; the child's keeps the lock. Closing does not unlock: the lock belongs to the open
 	// file, which the child shares.
 	defer func() { _ = lock.Close() }()
-	if err := b.WriteConfig(u.ID, u.Config); err != nil {
+	if err := b.WriteConfig(u); err != nil {
 		return supervisor.Process{}, err
 	}
 	b.cfg.Crash("process.configured")
@@ -179,7 +180,7 @@ func (b *Backend) spawn(u supervisor.Unit, lock *os.File) (*tracked, error) {
 		Env:   b.cfg.Env,
 		Files: []*os.File{null, out, errs, lock},
 		// No Pdeathsig: it fires when the thread that forked ends, not the process.
-		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+		Sys: b.attributes(u, &pidfd),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", u.Program, err)
@@ -191,6 +192,18 @@ func (b *Backend) spawn(u supervisor.Unit, lock *os.File) (*tracked, error) {
 		return nil, errors.Join(err, child.Kill(), discardState(child.Wait()))
 	}
 	return &tracked{proc: proc, pidfd: handle, child: child, ended: make(chan struct{})}, nil
+}
+
+// attributes are a session of its own, the pidfd, and for a unit with a user of its own that user and no other group.
+func (b *Backend) attributes(u supervisor.Unit, pidfd *int) *syscall.SysProcAttr {
+	sys := &syscall.SysProcAttr{Setsid: true, PidFD: pidfd}
+	if u.UnixUID != 0 {
+		sys.Credential = &syscall.Credential{Uid: uint32(u.UnixUID), Gid: uint32(u.UnixUID)}
+		if b.cfg.LowPorts {
+			sys.AmbientCaps = []uintptr{unix.CAP_NET_BIND_SERVICE}
+		}
+	}
+	return sys
 }
 
 func discardState(_ *os.ProcessState, err error) error { return err }
