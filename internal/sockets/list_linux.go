@@ -1,0 +1,97 @@
+package sockets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+)
+
+const (
+	// dumpAttempts bounds how often a dump is asked for anew when the kernel says that its table changed underneath.
+	dumpAttempts = 4
+	// receiveBuffer is the largest piece in which the kernel sends a dump (netlink_recvmsg caps it there).
+	receiveBuffer = 32 << 10
+)
+
+var errDumpInterrupted = errors.New("the socket table kept changing during the dump")
+
+// List returns the sockets of both address families that q asks for, in no particular order.
+//
+// A dump is no snapshot: a socket that is opened or closed while it runs may be missing, and one whose neighbour in the
+// kernel's table comes or goes may, rarely, be missing or listed twice (by its Inode). One odd answer is no fact.
+//
+// Errors: the context's; ENOENT when the kernel has no tcp_diag or udp_diag and cannot load it; EPERM or EAFNOSUPPORT when
+// a sandbox forbids AF_NETLINK.
+func List(ctx context.Context, q Query) ([]Socket, error) {
+	if q.Protocol != api.TCP && q.Protocol != api.UDP {
+		return nil, fmt.Errorf("list sockets: unknown protocol %q", q.Protocol)
+	}
+	local, remote := newPortSet(q.LocalPorts), newPortSet(q.RemotePorts)
+	found, err := ask(ctx, q.Protocol, requests(q, bytecode(local, remote)))
+	if err != nil {
+		return nil, fmt.Errorf("list %s sockets: %w", q.Protocol, err)
+	}
+	return slices.DeleteFunc(found, func(s Socket) bool {
+		return !local.contains(s.Local.Port()) || !remote.contains(s.Remote.Port())
+	}), nil
+}
+
+// ask sends the requests and returns what the kernel answers to them.
+func ask(ctx context.Context, protocol Protocol, requests []netlink.Message) ([]Socket, error) {
+	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, &netlink.Config{MessageBufferSize: receiveBuffer})
+	if err != nil {
+		return nil, fmt.Errorf("open sock_diag: %w", err)
+	}
+	defer conn.Close()
+	// A deadline in the past ends a read that is under way, whatever the reason for which ctx ended.
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+
+	var found []Socket
+	for _, request := range requests {
+		found, err = dump(conn, request, protocol, found)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if errors.Is(err, unix.ENOENT) {
+			return nil, fmt.Errorf("the kernel has no %s_diag (is the module missing?): %w", protocol, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// dump sends one request and appends the sockets of the answer to found.
+func dump(conn *netlink.Conn, request netlink.Message, protocol Protocol, found []Socket) ([]Socket, error) {
+	before := len(found)
+	for range dumpAttempts {
+		found = found[:before]
+		if _, err := conn.Send(request); err != nil {
+			return nil, err
+		}
+		interrupted := false
+		for m, err := range conn.ReceiveIter() {
+			if err != nil {
+				return nil, err
+			}
+			s, err := parse(m.Data, protocol)
+			if err != nil {
+				return nil, err
+			}
+			interrupted = interrupted || m.Header.Flags&netlink.DumpInterrupted != 0
+			found = append(found, s)
+		}
+		if !interrupted {
+			return found, nil
+		}
+	}
+	return nil, errDumpInterrupted
+}

@@ -1,0 +1,367 @@
+package sockets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"github.com/mdlayher/netlink/nltest"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+)
+
+// TestList opens one socket of each kind and looks for it.
+func TestList(t *testing.T) {
+	t.Parallel()
+	anywhere, anywhere4 := netip.IPv6Unspecified(), netip.IPv4Unspecified()
+	home, home6 := netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()
+	nobody := netip.AddrPortFrom(anywhere4, 0)
+	nobody6 := netip.AddrPortFrom(anywhere, 0)
+
+	t.Run("tcp listen", func(t *testing.T) {
+		t.Parallel()
+		for _, test := range []struct {
+			network, address string
+			want             Socket
+		}{
+			{"tcp4", "127.0.0.1:0", Socket{Local: netip.AddrPortFrom(home, 0), Remote: nobody}},
+			{"tcp4", "0.0.0.0:0", Socket{Local: netip.AddrPortFrom(anywhere4, 0), Remote: nobody}},
+			{"tcp6", "[::1]:0", Socket{Local: netip.AddrPortFrom(home6, 0), Remote: nobody6, V6Only: true}},
+			{"tcp6", "[::]:0", Socket{Local: netip.AddrPortFrom(anywhere, 0), Remote: nobody6, V6Only: true}},
+			{"tcp", "[::]:0", Socket{Local: netip.AddrPortFrom(anywhere, 0), Remote: nobody6}},
+		} {
+			l := listenTCP(t, test.network, test.address)
+			test.want.State = Listen
+			test.want.Local = netip.AddrPortFrom(test.want.Local.Addr(), addrPort(l.Addr()).Port())
+			mustFind(t, api.TCP, test.want)
+		}
+	})
+	t.Run("udp bound", func(t *testing.T) {
+		t.Parallel()
+		for _, test := range []struct {
+			network, address string
+			want             Socket
+		}{
+			{"udp4", "127.0.0.1:0", Socket{Local: netip.AddrPortFrom(home, 0), Remote: nobody}},
+			{"udp6", "[::1]:0", Socket{Local: netip.AddrPortFrom(home6, 0), Remote: nobody6, V6Only: true}},
+			{"udp6", "[::]:0", Socket{Local: netip.AddrPortFrom(anywhere, 0), Remote: nobody6, V6Only: true}},
+			{"udp", "[::]:0", Socket{Local: netip.AddrPortFrom(anywhere, 0), Remote: nobody6}},
+		} {
+			c := listenUDP(t, test.network, test.address)
+			test.want.State = Close
+			test.want.Local = netip.AddrPortFrom(test.want.Local.Addr(), addrPort(c.LocalAddr()).Port())
+			mustFind(t, api.UDP, test.want)
+		}
+	})
+	t.Run("udp connected", func(t *testing.T) {
+		t.Parallel()
+		server := listenUDP(t, "udp4", "127.0.0.1:0")
+		client, err := net.Dial("udp4", server.LocalAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		mustFind(t, api.UDP, Socket{State: Established, Local: addrPort(client.LocalAddr()), Remote: addrPort(server.LocalAddr())})
+	})
+	t.Run("tcp established over a dual-stack listener", func(t *testing.T) {
+		t.Parallel()
+		l := listenTCP(t, "tcp", "[::]:0")
+		target := netip.AddrPortFrom(home, addrPort(l.Addr()).Port())
+		client, err := net.Dial("tcp4", target.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		server := accept(t, l)
+		mustFind(t, api.TCP, Socket{State: Established, Local: addrPort(client.LocalAddr()), Remote: target})
+		mustFind(t, api.TCP, Socket{State: Established, Local: target, Remote: addrPort(server.RemoteAddr())})
+	})
+	t.Run("tcp close-wait", func(t *testing.T) {
+		t.Parallel()
+		server, client := connect(t, "tcp4", "127.0.0.1:0")
+		if err := client.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := server.Read(make([]byte, 1)); !errors.Is(err, io.EOF) { // the FIN has come
+			t.Fatal(err)
+		}
+		mustFind(t, api.TCP, Socket{State: CloseWait, Local: addrPort(server.LocalAddr()), Remote: addrPort(server.RemoteAddr())})
+	})
+}
+
+// TestListFiltersInTheKernel asks without the filter in Go that would hide a filter that does nothing.
+func TestListFiltersInTheKernel(t *testing.T) {
+	t.Parallel()
+	server, client := connect(t, "tcp4", "127.0.0.1:0")
+	other := listenTCP(t, "tcp4", "127.0.0.1:0")
+	udp, otherUDP := listenUDP(t, "udp4", "127.0.0.1:0"), listenUDP(t, "udp4", "127.0.0.1:0")
+	here, there := onePort(server.LocalAddr()), onePort(client.LocalAddr())
+	some := []api.PortRange{{Start: 1, End: 1}, here, {Start: 3, End: 4}}
+	for name, test := range map[string]struct {
+		q               Query
+		present, absent []net.Addr
+	}{
+		"unfiltered":      {Query{Protocol: api.TCP}, []net.Addr{server.LocalAddr(), client.LocalAddr(), other.Addr()}, nil},
+		"local ports":     {Query{Protocol: api.TCP, LocalPorts: some}, []net.Addr{server.LocalAddr()}, []net.Addr{client.LocalAddr(), other.Addr()}},
+		"remote port":     {Query{Protocol: api.TCP, RemotePorts: []api.PortRange{here}}, []net.Addr{client.LocalAddr()}, []net.Addr{server.LocalAddr(), other.Addr()}},
+		"both":            {Query{Protocol: api.TCP, LocalPorts: some, RemotePorts: []api.PortRange{there}}, []net.Addr{server.LocalAddr()}, []net.Addr{client.LocalAddr(), other.Addr()}},
+		"both, one wrong": {Query{Protocol: api.TCP, LocalPorts: some, RemotePorts: []api.PortRange{here}}, nil, []net.Addr{server.LocalAddr(), client.LocalAddr(), other.Addr()}},
+		"state":           {Query{Protocol: api.TCP, States: []State{Listen}}, []net.Addr{other.Addr()}, []net.Addr{client.LocalAddr()}},
+		"udp":             {Query{Protocol: api.UDP, LocalPorts: []api.PortRange{onePort(udp.LocalAddr())}}, []net.Addr{udp.LocalAddr()}, []net.Addr{otherUDP.LocalAddr()}},
+		"udp unfiltered":  {Query{Protocol: api.UDP}, []net.Addr{udp.LocalAddr(), otherUDP.LocalAddr()}, nil},
+	} {
+		filter := bytecode(newPortSet(test.q.LocalPorts), newPortSet(test.q.RemotePorts))
+		found, err := ask(t.Context(), test.q.Protocol, requests(test.q, filter))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		has := func(addr net.Addr) bool {
+			return slices.ContainsFunc(found, func(s Socket) bool { return s.Local == addrPort(addr) })
+		}
+		for _, addr := range test.present {
+			if !has(addr) {
+				t.Errorf("%s: the kernel left out %s", name, addr)
+			}
+		}
+		for _, addr := range test.absent {
+			if has(addr) {
+				t.Errorf("%s: the kernel sent %s too", name, addr)
+			}
+		}
+	}
+}
+
+// TestListManyRanges asks for more ranges than the kernel is given: what it lets through in vain must not be returned.
+func TestListManyRanges(t *testing.T) {
+	t.Parallel()
+	wanted, between := listenUDP(t, "udp4", "127.0.0.1:0"), listenUDP(t, "udp4", "127.0.0.1:0")
+	gap := int(addrPort(between.LocalAddr()).Port())
+	var ranges []api.PortRange
+	for port := 1 + gap%2; port < 65536; port += 2 { // every second port, so not gap's
+		ranges = append(ranges, api.PortRange{Start: port, End: port})
+	}
+	ranges = append(ranges, onePort(wanted.LocalAddr()))
+	found, err := List(t.Context(), Query{Protocol: api.UDP, LocalPorts: ranges})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range found {
+		if int(s.Local.Port()) == gap {
+			t.Fatalf("port %d was not asked for", gap)
+		}
+	}
+	if !slices.ContainsFunc(found, func(s Socket) bool { return s.Local == addrPort(wanted.LocalAddr()) }) {
+		t.Fatalf("%s is missing", wanted.LocalAddr())
+	}
+}
+
+// TestListInfo counts the bytes of a connection in both directions, which is what tells a tunnel's control channel from a
+// stranger.
+func TestListInfo(t *testing.T) {
+	t.Parallel()
+	const up, down = 69, 1234
+	for _, network := range []string{"tcp4", "tcp6"} {
+		address := map[string]string{"tcp4": "127.0.0.1:0", "tcp6": "[::1]:0"}[network]
+		server, client := connect(t, network, address)
+		mustTransfer(t, client, server, up)
+		mustTransfer(t, server, client, down)
+		await(t, func() error {
+			s := mustFind(t, api.TCP, Socket{State: Established, Local: addrPort(server.LocalAddr()), Remote: addrPort(client.LocalAddr())})
+			c := mustFind(t, api.TCP, Socket{State: Established, Local: addrPort(client.LocalAddr()), Remote: addrPort(server.LocalAddr())})
+			if s.BytesReceived != up || s.BytesAcked != down || c.BytesReceived != down || c.BytesAcked != up+1 {
+				return fmt.Errorf("%s: server received %d, acked %d; client received %d, acked %d",
+					network, s.BytesReceived, s.BytesAcked, c.BytesReceived, c.BytesAcked)
+			}
+			return nil
+		})
+		plain, err := List(t.Context(), Query{
+			Protocol: api.TCP, States: []State{Established},
+			LocalPorts: []api.PortRange{onePort(client.LocalAddr())}, RemotePorts: []api.PortRange{onePort(server.LocalAddr())},
+		})
+		if err != nil || len(plain) != 1 || plain[0].BytesReceived != 0 {
+			t.Errorf("without Info: %+v, %v", plain, err)
+		}
+	}
+}
+
+func TestListRefuses(t *testing.T) {
+	t.Parallel()
+	if _, err := List(t.Context(), Query{}); err == nil {
+		t.Error("a query without a protocol went through")
+	}
+	none, err := List(t.Context(), Query{Protocol: api.TCP, LocalPorts: []api.PortRange{{Start: 2, End: 1}}})
+	if err != nil || len(none) != 0 {
+		t.Errorf("a range that holds no port: %v, %v", none, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := List(ctx, Query{Protocol: api.TCP}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled query: %v", err)
+	}
+}
+
+func TestDumpIsAskedAnewWhenInterrupted(t *testing.T) {
+	t.Parallel()
+	body := kernelMessages(t)[0]
+	for name, test := range map[string]struct {
+		interruptions, asked int
+		err                  error
+	}{
+		"never":     {0, 1, nil},
+		"once":      {1, 2, nil},
+		"each time": {100, dumpAttempts, errDumpInterrupted},
+	} {
+		asked := 0
+		conn := nltest.Dial(func(req []netlink.Message) ([]netlink.Message, error) {
+			asked++
+			m := netlink.Message{Data: body}
+			if asked <= test.interruptions {
+				m.Header.Flags = netlink.DumpInterrupted
+			}
+			return nltest.Multipart([]netlink.Message{m, m, {}})
+		})
+		found, err := dump(conn, netlink.Message{}, api.TCP, nil)
+		if !errors.Is(err, test.err) || asked != test.asked {
+			t.Errorf("%s: asked %d times, %v", name, asked, err)
+		}
+		if err == nil && len(found) != 2 {
+			t.Errorf("%s: %d sockets, want 2", name, len(found))
+		}
+	}
+}
+
+// BenchmarkList asks among 2,000 connections, one filtered as a manager does and one for everything.
+func BenchmarkList(b *testing.B) {
+	l := listenTCP(b, "tcp4", "127.0.0.1:0")
+	for range 1000 {
+		client, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = client.Close() })
+		accept(b, l)
+	}
+	few := listenTCP(b, "tcp4", "127.0.0.1:0")
+	for _, bench := range []struct {
+		name string
+		q    Query
+	}{
+		{"listen, one port", Query{Protocol: api.TCP, States: []State{Listen}, LocalPorts: []api.PortRange{onePort(few.Addr())}}},
+		{"one port", Query{Protocol: api.TCP, LocalPorts: []api.PortRange{onePort(few.Addr())}}},
+		{"1,000 with tcp_info", Query{Protocol: api.TCP, States: []State{Established}, LocalPorts: []api.PortRange{onePort(l.Addr())}, Info: true}},
+		{"everything", Query{Protocol: api.TCP}},
+		{"udp, one port", Query{Protocol: api.UDP, LocalPorts: []api.PortRange{onePort(few.Addr())}}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			found := 0
+			for b.Loop() {
+				s, err := List(b.Context(), bench.q)
+				if err != nil {
+					b.Fatal(err)
+				}
+				found = len(s)
+			}
+			b.ReportMetric(float64(found), "sockets")
+		})
+	}
+}
+
+// mustFind returns the one socket that has the wanted one's state, addresses and v6only.
+func mustFind(t *testing.T, protocol Protocol, want Socket) Socket {
+	t.Helper()
+	port := int(want.Local.Port())
+	found, err := List(t.Context(), Query{
+		Protocol: protocol, States: []State{want.State}, Info: true,
+		LocalPorts: []api.PortRange{{Start: port, End: port}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(found, func(s Socket) bool {
+		return s.Protocol == protocol && s.State == want.State && s.Local == want.Local && s.Remote == want.Remote &&
+			s.V6Only == want.V6Only && s.UID == uint32(os.Getuid()) && s.Inode != 0
+	})
+	if i < 0 {
+		t.Fatalf("%s %+v is not among %+v", protocol, want, found)
+	}
+	return found[i]
+}
+
+func mustTransfer(t *testing.T, from, to net.Conn, n int64) {
+	t.Helper()
+	if _, err := from.Write(make([]byte, n)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, to, n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// await polls for what the kernel does by itself, such as an acknowledgement on its way.
+func await(t *testing.T, check func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func listenTCP(tb testing.TB, network, address string) net.Listener {
+	tb.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func listenUDP(tb testing.TB, network, address string) net.PacketConn {
+	tb.Helper()
+	c, err := net.ListenPacket(network, address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func accept(tb testing.TB, l net.Listener) net.Conn {
+	tb.Helper()
+	c, err := l.Accept()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func connect(tb testing.TB, network, address string) (server, client net.Conn) {
+	tb.Helper()
+	l := listenTCP(tb, network, address)
+	client, err := net.Dial(network, l.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = client.Close() })
+	return accept(tb, l), client
+}
+
+func addrPort(addr net.Addr) netip.AddrPort {
+	ap := netip.MustParseAddrPort(addr.String())
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
