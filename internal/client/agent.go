@@ -1,0 +1,89 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+)
+
+// Agent speaks to a rathole-agent. It may be used by many goroutines.
+type Agent struct{ *remote }
+
+// NewAgent makes a client; nothing is sent yet. It fails only on the URL.
+func NewAgent(cfg Config) (*Agent, error) {
+	r, err := newRemote("agent", cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Agent{remote: r}, nil
+}
+
+// Configure makes the agent run a client with that config (TOML). The same bytes change nothing. replace takes over a
+// client of that name which belongs to another manager; without it the agent refuses with client_exists.
+func (a *Agent) Configure(ctx context.Context, id, config string, replace bool) (c api.Client, err error) {
+	q := url.Values{}
+	if replace {
+		q.Set("replace", "true")
+	}
+	_, err = a.do(ctx, call{
+		method: http.MethodPost, path: api.PathClient + "/configure", id: id, query: q,
+		body: api.ConfigureClient{ClientConfig: config}, result: &c,
+	})
+	return c, err
+}
+
+// Stop ends a client and removes its files. existed is false when the agent had no such client; that is no error.
+func (a *Agent) Stop(ctx context.Context, id string) (existed bool, err error) {
+	var done api.StopClient
+	_, err = a.do(ctx, call{method: http.MethodPost, path: api.PathClient + "/stop", id: id, result: &done})
+	return done.Existed, err
+}
+
+// Get reads a client.
+func (a *Agent) Get(ctx context.Context, id string) (c api.Client, err error) {
+	_, err = a.do(ctx, call{method: http.MethodGet, path: api.PathClient, id: id, result: &c})
+	return c, err
+}
+
+// List reads all clients of the agent.
+func (a *Agent) List(ctx context.Context) ([]api.Client, error) {
+	var list api.ClientList
+	_, err := a.do(ctx, call{method: http.MethodGet, path: api.PathClients, result: &list})
+	return list.Clients, err
+}
+
+// Restart gives a client a new process. It is sent once.
+func (a *Agent) Restart(ctx context.Context, id string) (done api.Restarted, err error) {
+	_, err = a.do(ctx, call{method: http.MethodPost, path: api.PathClient + "/restart", id: id, result: &done, once: true})
+	return done, err
+}
+
+// Logs reads the newest lines of a client's engine, oldest first. lines is 1 to 10000; 0 means the agent's default.
+func (a *Agent) Logs(ctx context.Context, id string, lines int) (api.Logs, error) {
+	return a.logs(ctx, api.PathClient, id, lines)
+}
+
+func (r *remote) logs(ctx context.Context, path, id string, lines int) (logs api.Logs, err error) {
+	q := url.Values{}
+	if lines > 0 {
+		q.Set("lines", strconv.Itoa(lines))
+	}
+	_, err = r.do(ctx, call{method: http.MethodGet, path: path + "/logs", id: id, query: q, result: &logs})
+	return logs, err
+}
+
+// Health tells that the service's process answers, which version it is and what it can do.
+func (r *remote) Health(ctx context.Context) (h api.Health, err error) {
+	_, err = r.do(ctx, call{method: http.MethodGet, path: api.PathHealth, result: &h})
+	return h, err
+}
+
+// Ready returns nil once the service takes changes; a service that is still loading is an error that IsTransient.
+func (r *remote) Ready(ctx context.Context) error {
+	var answer api.Ready // decoded, so that just any web server does not pass for ours
+	_, err := r.do(ctx, call{method: http.MethodGet, path: api.PathReady, result: &answer})
+	return err
+}

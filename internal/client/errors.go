@@ -1,0 +1,132 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/go-resty/resty/v2"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+)
+
+// maxSnippet bounds what an error shows of a stranger's answer, in bytes.
+const maxSnippet = 200
+
+// HTTPError is a refusal that does not come from the service itself: from a proxy, or from whatever else listens there.
+type HTTPError struct {
+	Kind    string // "manager" or "agent": whose URL was asked
+	Status  int
+	URL     string // without user and query
+	Snippet string // the beginning of the answer, on one line
+}
+
+// Error implements error.
+func (e *HTTPError) Error() string {
+	s := fmt.Sprintf("%s answered %d %s, and not as a rathole-%s does: is the URL right, or a proxy in between?",
+		e.URL, e.Status, http.StatusText(e.Status), e.Kind)
+	if e.Snippet != "" {
+		s += fmt.Sprintf(" It said: %q", e.Snippet)
+	}
+	return s
+}
+
+// transportError is the failure to get an answer at all.
+type transportError struct {
+	kind, url string
+	err       error
+}
+
+func (e *transportError) Error() string {
+	err := e.err
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err // without the method and the URL, which this error tells better
+	}
+	return fmt.Sprintf("%s %s cannot be reached: %v", e.kind, e.url, err)
+}
+
+func (e *transportError) Unwrap() error { return e.err }
+
+// refusal turns an answer outside 200-299 into an error.
+func (r *remote) refusal(resp *resty.Response) error {
+	media, _, _ := mime.ParseMediaType(resp.Header().Get("Content-Type"))
+	if media == api.ProblemContentType {
+		var p api.Problem
+		if json.Unmarshal(resp.Body(), &p) == nil && p.Code != "" {
+			p.Status = resp.StatusCode()
+			return fmt.Errorf("%s %s: %w", r.kind, r.url, &p)
+		}
+	}
+	return &HTTPError{Kind: r.kind, Status: resp.StatusCode(), URL: r.shown(resp), Snippet: r.snippet(resp.Body())}
+}
+
+func (r *remote) shown(resp *resty.Response) string {
+	raw := resp.RawResponse
+	if raw == nil || raw.Request == nil || raw.Request.URL == nil {
+		return r.url
+	}
+	u := *raw.Request.URL
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
+}
+
+// snippet is the beginning of an answer, fit for an error: some servers echo the headers of a request.
+func (r *remote) snippet(body []byte) string {
+	text := string(body)
+	if !r.token.IsZero() {
+		text = strings.ReplaceAll(text, r.token.Reveal(), r.token.String())
+	}
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > maxSnippet {
+		text = strings.ToValidUTF8(text[:maxSnippet], "") + "…"
+	}
+	return text
+}
+
+// HasCode tells whether err is an answer of one of our services with that code.
+func HasCode(err error, code api.Code) bool {
+	var p *api.Problem
+	return errors.As(err, &p) && p.Code == code
+}
+
+// IsNotFound tells whether err is our own service's word that the instance or client does not exist. A proxy's 404, or
+// that of a service which lacks a route, is not.
+func IsNotFound(err error) bool {
+	return HasCode(err, api.CodeInstanceNotFound) || HasCode(err, api.CodeClientNotFound)
+}
+
+// IsTransient tells whether the same call may succeed a moment later: no connection, a timeout, a service that is loading
+// or overloaded, a gateway that has lost its service. A certificate that is not trusted stays so, and an engine that does
+// not come up was given its time by the manager.
+func IsTransient(err error) bool {
+	var p *api.Problem
+	if errors.As(err, &p) {
+		return transientStatus(p.Status) && p.Code != api.CodeEngineUnavailable || p.Code == api.CodeNotReady
+	}
+	var h *HTTPError
+	if errors.As(err, &h) {
+		return transientStatus(h.Status)
+	}
+	var t *transportError
+	if !errors.As(err, &t) || errors.Is(err, context.Canceled) || errors.Is(err, resty.ErrResponseBodyTooLarge) {
+		return false
+	}
+	var untrusted *tls.CertificateVerificationError
+	var notTLS tls.RecordHeaderError
+	return !errors.As(err, &untrusted) && !errors.As(err, &notTLS)
+}
+
+func transientStatus(status int) bool {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"strings"
+
+	"github.com/satishost/terraform-provider-rathole/internal/rathole"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+)
+
+// The reasons why an engine does not run, in a unit's status.
+const (
+	ReasonEngineMissing    = "engine_missing"
+	ReasonControlPortInUse = "control_port_in_use"
+	ReasonInotifyExhausted = "inotify_exhausted"
+	ReasonConfigRefused    = "config_refused"
+	ReasonExited           = "exited"
+)
+
+const (
+	inotifySetting          = "raise it, for example by `sysctl -w fs.inotify.max_user_instances=65536`"
+	inotifyExhaustedMessage = "no inotify instance is left for this user (fs.inotify.max_user_instances), and rathole exits without one: " + inotifySetting
+)
+
+// explain gives the cause of an engine's end, from its exit status and the two files that it wrote. watches tells whether
+// this build watches its config.
+func explain(p supervisor.Process, watches bool) *supervisor.Failure {
+	complaint := lastComplaint(p.ErrLog)
+	lines, _, err := rathole.ReadLog(p.Log, p.LogOffset, logWindow)
+	if err != nil {
+		lines = nil // a log that cannot be read has nothing to add
+	}
+	silent := p.Exit.Known && p.Exit.Code == 0 && watches
+	for _, line := range lines {
+		silent = silent && rathole.ParseLine(line).Kind != rathole.KindWatching
+	}
+	switch {
+	case strings.Contains(complaint, "Address already in use"):
+		return &supervisor.Failure{Reason: ReasonControlPortInUse, Message: "another program holds the control port"}
+	case silent:
+		return &supervisor.Failure{Reason: ReasonInotifyExhausted, Message: inotifyExhaustedMessage}
+	case p.Exit.Known && p.Exit.Code == 1 && complaint != "":
+		return &supervisor.Failure{Reason: ReasonConfigRefused, Message: "rathole refuses its config: " + complaint}
+	}
+	if complaint == "" && len(lines) > 0 {
+		complaint = rathole.ParseLine(lines[len(lines)-1]).Text
+	}
+	f := &supervisor.Failure{Reason: ReasonExited, Message: "the engine " + p.Exit.String()}
+	if complaint != "" {
+		f.Message += "; its last words: " + complaint
+	}
+	return f
+}
+
+// lastComplaint is what a panic or a refused config left on standard error, on one line.
+func lastComplaint(path string) string {
+	lines, err := rathole.TailLog(path, 12)
+	if err != nil {
+		return ""
+	}
+	var said []string
+	for _, line := range lines {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "note:") && !strings.HasPrefix(line, "Stack backtrace") {
+			said = append(said, line)
+		}
+	}
+	return strings.Join(said, " ")
+}

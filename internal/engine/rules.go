@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/satishost/terraform-provider-rathole/internal/rathole"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+)
+
+// logWindow is how much of a log is read at once, in bytes: an engine writes a few hundred when it starts or reloads.
+const logWindow = 64 << 10
+
+// watchGrace is how long after its start an engine may be without its "watching" line and still count as ready: on a
+// full disk it cannot write one. An engine that exits for want of inotify does so within 100 ms.
+const watchGrace = 300 * time.Millisecond
+
+// Rules is the part of supervisor.Rules that is the same for servers and clients.
+type Rules[S any] struct{ Engine *Engine }
+
+// Program implements supervisor.Rules.
+func (r Rules[S]) Program(supervisor.Record[S]) (string, error) {
+	b, err := r.Engine.Binary(context.Background())
+	if err != nil {
+		return "", &supervisor.Failure{Reason: ReasonEngineMissing, Message: err.Error()}
+	}
+	return b.Path, nil
+}
+
+// Preflight implements supervisor.Rules: without inotify, rathole exits with code 0 and no word of why.
+func (r Rules[S]) Preflight(ctx context.Context, _ supervisor.Record[S]) error {
+	if !r.watches(ctx) {
+		return nil
+	}
+	if err := CheckInotify(); err != nil {
+		return &supervisor.Failure{Reason: ReasonInotifyExhausted, Message: err.Error()}
+	}
+	return nil
+}
+
+// Diagnose implements supervisor.Rules.
+func (r Rules[S]) Diagnose(_ supervisor.Record[S], p supervisor.Process) *supervisor.Failure {
+	if p.Exit == nil {
+		return nil
+	}
+	return explain(p, r.watches(context.Background()))
+}
+
+// Watching tells whether a process has come so far that it will not exit for want of inotify.
+func (r Rules[S]) Watching(ctx context.Context, p supervisor.Process) bool {
+	return !r.watches(ctx) || time.Since(p.StartedAt) > watchGrace || Said(p, rathole.KindWatching)
+}
+
+func (r Rules[S]) watches(ctx context.Context) bool {
+	b, err := r.Engine.Binary(ctx)
+	return err == nil && b.HotReload()
+}
+
+// Said tells whether a process has logged a line of a kind.
+func Said(p supervisor.Process, kind rathole.Kind) bool {
+	lines, _, err := rathole.ReadLog(p.Log, p.LogOffset, logWindow)
+	if err != nil {
+		return false
+	}
+	for _, line := range lines {
+		if rathole.ParseLine(line).Kind == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// reloadWait is how long a running engine may take to notice a new config; measured: 1-3 ms.
+const reloadWait = time.Second
+
+// Swap replaces a running engine's config by swap, and waits until its log says that it took it. False: this build does
+// not watch, or has not noticed within a second (under load one change in fifty is lost for good).
+func (r Rules[S]) Swap(ctx context.Context, p supervisor.Process, swap func() error) (bool, error) {
+	if !r.watches(ctx) {
+		return false, nil
+	}
+	info, err := os.Stat(p.Log)
+	if err != nil {
+		return false, err
+	}
+	offset := info.Size()
+	if err := swap(); err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, reloadWait)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		lines, next, err := rathole.ReadLog(p.Log, offset, logWindow)
+		if err != nil {
+			return false, err
+		}
+		offset = next
+		for _, text := range lines {
+			switch line := rathole.ParseLine(text); line.Kind {
+			case rathole.KindReloadDetected:
+				return true, nil
+			case rathole.KindConfigInvalid:
+				return false, errors.New(line.Text)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false, nil
+		}
+	}
+}

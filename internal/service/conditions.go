@@ -1,0 +1,61 @@
+package service
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+)
+
+// ProcessRunning is the condition that a unit's engine runs, and why not.
+func ProcessRunning[S any](v supervisor.View[S]) api.Condition {
+	c := api.Condition{
+		Type: api.ProcessRunning, Status: api.True, Reason: "running",
+		Message: fmt.Sprintf("rathole runs as process %d", v.Process.PID),
+	}
+	adopted := v.Phase == supervisor.PhaseStarting && v.Process.Adopted && v.Process.Exit == nil
+	switch {
+	case v.Phase == supervisor.PhaseRunning || adopted:
+		return c
+	case v.Failure != nil:
+		c.Reason, c.Message = v.Failure.Reason, v.Failure.Message
+	default:
+		c.Reason, c.Message = string(v.Phase), "the engine is being started"
+	}
+	c.Status = api.False
+	return c
+}
+
+// Transitions remembers when each condition of each unit last changed. The zero value is ready for use.
+type Transitions struct {
+	mu   sync.Mutex
+	seen map[string]map[string]api.Condition // by unit and condition type
+}
+
+// Stamp fills in the times of a unit's conditions and returns them.
+func (t *Transitions) Stamp(id string, conditions []api.Condition) []api.Condition {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before, now := t.seen[id], map[string]api.Condition{}
+	for i, c := range conditions {
+		c.LastTransition = time.Now().UTC()
+		if b, ok := before[c.Type]; ok && b.Status == c.Status {
+			c.LastTransition = b.LastTransition
+		}
+		conditions[i], now[c.Type] = c, c
+	}
+	if t.seen == nil {
+		t.seen = map[string]map[string]api.Condition{}
+	}
+	t.seen[id] = now
+	return conditions
+}
+
+// Forget drops a unit that is gone.
+func (t *Transitions) Forget(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.seen, id)
+}
