@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
+	"github.com/satishost/terraform-provider-rathole/internal/rathole"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+)
+
+// finishTimeout is how long a change may take once it is begun; it is finished even if the caller hangs up.
+const finishTimeout = 30 * time.Second
+
+// configure makes a client run a config. The same bytes again touch nothing; what is refused leaves what runs alone.
+func (a *Agent) configure(ctx context.Context, id, text string, replace bool) (view, error) {
+	if err := checkID(id); err != nil {
+		return view{}, err
+	}
+	wanted, err := a.accept(ctx, text)
+	if err != nil {
+		return view{}, err
+	}
+	defer a.byID.Lock(id)()
+	existing, found := a.sup.Get(id)
+	if found && existing.Record.Spec.Pushed == text {
+		return existing, nil
+	}
+	if found && !replace && existing.Record.Spec.remoteHost() != wanted.remoteHost() {
+		return view{}, &api.Problem{
+			Status: http.StatusConflict, Code: api.CodeClientExists,
+			Detail: fmt.Sprintf("client %s belongs to %s, not to %s: stop it first, or replace it by ?replace=true",
+				id, existing.Record.Spec.remoteHost(), wanted.remoteHost()),
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	draft := supervisor.Draft[spec]{Desired: supervisor.Running, Config: text, Spec: wanted}
+	if found {
+		return a.sup.Update(ctx, id, existing.Record.Revision, draft)
+	}
+	return a.sup.Create(ctx, id, draft)
+}
+
+// stop removes a client: process, config and record. It tells whether there was one.
+func (a *Agent) stop(ctx context.Context, id string) (bool, error) {
+	if err := checkID(id); err != nil {
+		return false, err
+	}
+	defer a.byID.Lock(id)()
+	if _, found := a.sup.Get(id); !found {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	if err := a.sup.Delete(ctx, id); err != nil {
+		return true, err
+	}
+	a.seen.Forget(id)
+	return true, nil
+}
+
+// restart gives a client a new process.
+func (a *Agent) restart(ctx context.Context, id string) (view, error) {
+	defer a.byID.Lock(id)()
+	if _, found := a.sup.Get(id); !found {
+		return view{}, notFound(id)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	return a.sup.Restart(ctx, id)
+}
+
+func checkID(id string) error {
+	if rathole.ValidServerID(id) {
+		return nil
+	}
+	return httpapi.Invalid(api.FieldError{
+		Location: "path.id", Message: "a client's id must be a letter or digit followed by up to 63 letters, digits, - or _",
+	})
+}
+
+func notFound(id string) *api.Problem {
+	if len(id) > 80 {
+		id = id[:80] + "…"
+	}
+	return &api.Problem{Status: http.StatusNotFound, Code: api.CodeClientNotFound, Detail: "there is no client " + id}
+}

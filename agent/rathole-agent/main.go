@@ -1,0 +1,58 @@
+// Command rathole-agent runs rathole clients on a game host.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/satishost/terraform-provider-rathole/agent"
+	"github.com/satishost/terraform-provider-rathole/internal/service"
+)
+
+// version is set by the linker.
+var version = "dev" //nolint:gochecknoglobals // the linker can set nothing else
+
+func main() {
+	if err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr, nil); err != nil {
+		fmt.Fprintf(os.Stderr, "rathole-agent: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func program() service.Program {
+	return service.Program{
+		Name: "rathole-agent", Version: version, UIDs: "220000:10001",
+		About: "Runs one isolated rathole client per game server, from the config that it is given.",
+	}
+}
+
+type command struct {
+	service.Flags
+	Config         kong.ConfigFlag  `help:"TOML file with any of these settings, by their long names (default /etc/rathole-agent/config.toml, if it is there)." placeholder:"FILE"`
+	Version        kong.VersionFlag `help:"Print the version."`
+	Listen         string           `help:"Address of the API." default:":8081" env:"RATHOLE_LISTEN"`
+	ManagerHost    []string         `help:"Hosts that clients may dial, by name or address (default: any, with a warning)." env:"RATHOLE_INSTANCE_MANAGER_HOST" placeholder:"HOST,…"`
+	AllowedTargets []string         `help:"Where clients may forward to beside this machine: addresses, networks, names." env:"RATHOLE_ALLOWED_TARGETS" placeholder:"172.18.0.0/16,…"`
+	RatholeBinary  string           `name:"client-binary" help:"The rathole executable (default: the one in PATH)." env:"RATHOLE_CLIENT_BINARY" placeholder:"FILE"`
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, ready func(net.Addr)) error {
+	var c command
+	done, err := service.Parse(&c, program(), args, stdout)
+	if done || err != nil {
+		return err
+	}
+	return c.Serve(ctx, program(), c.Listen, stderr, c.build, ready)
+}
+
+func (c command) build(s service.Setup) (service.Service, error) {
+	return agent.New(agent.Config{
+		Managers: c.ManagerHost, Targets: c.AllowedTargets, State: s.State, Logs: s.Logs, Binary: c.RatholeBinary,
+		Token: s.Token, UIDs: s.UIDs, StopOnExit: s.StopOnExit, Version: version, Log: s.Log,
+	})
+}

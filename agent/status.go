@@ -1,0 +1,152 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/engine"
+	"github.com/satishost/terraform-provider-rathole/internal/rathole"
+	"github.com/satishost/terraform-provider-rathole/internal/service"
+	"github.com/satishost/terraform-provider-rathole/internal/sockets"
+)
+
+// kernelView is what the kernel says of this host's sockets, at one moment.
+type kernelView struct {
+	dialled   []sockets.Socket // TCP ESTABLISHED, with byte counts
+	listening []sockets.Socket // TCP LISTEN
+	bound     []sockets.Socket // UDP
+}
+
+// look asks the kernel. One call serves any number of clients; ports, if any, are the only control ports of interest.
+func look(ctx context.Context, ports []api.PortRange) (kernelView, error) {
+	var (
+		k   kernelView
+		err error
+	)
+	k.dialled, err = sockets.List(ctx, sockets.Query{
+		Protocol: api.TCP, States: []sockets.State{sockets.Established}, RemotePorts: ports, Info: true,
+	})
+	if err == nil {
+		k.listening, err = sockets.List(ctx, sockets.Query{Protocol: api.TCP, States: []sockets.State{sockets.Listen}})
+	}
+	if err == nil {
+		k.bound, err = sockets.List(ctx, sockets.Query{Protocol: api.UDP})
+	}
+	return k, err
+}
+
+// assess derives a client's conditions and status from the supervisor's view and the kernel's.
+func assess(v view, k kernelView) (api.Status, []api.Condition) {
+	running := service.ProcessRunning(v)
+	if running.Status != api.True {
+		return api.StatusDown, []api.Condition{running, {
+			Type: api.Connected, Status: api.False, Reason: running.Reason, Message: "the engine does not run",
+		}}
+	}
+	connected, local := connectedCondition(v, k), localCondition(v, k)
+	conditions := []api.Condition{running, connected, local}
+	switch {
+	case connected.Status != api.True:
+		return api.StatusDown, conditions
+	case local.Status == api.False:
+		return api.StatusDegraded, conditions
+	default:
+		return api.StatusHealthy, conditions
+	}
+}
+
+// dialledSYN is the byte by which the kernel's count of acknowledged bytes is larger at the end that dialled: its SYN.
+const dialledSYN = 1
+
+// connectedCondition counts the client's control channels: as seen from here, what the server has received was
+// acknowledged, and what it has sent was received.
+func connectedCondition(v view, k kernelView) api.Condition {
+	spec := v.Record.Spec
+	c := api.Condition{Type: api.Connected, Status: api.True, Reason: "connected", Message: "every service's control channel to " + spec.RemoteAddr + " is established"}
+	inodes, err := sockets.Inodes(v.Process.PID)
+	if err != nil {
+		c.Status, c.Reason, c.Message = api.Unknown, "unknown", "the engine's sockets cannot be read: "+err.Error()
+		return c
+	}
+	channel := engine.ControlChannel(spec.Transport)
+	have := 0
+	for _, s := range k.dialled {
+		if _, ours := inodes[s.Inode]; ours && s.BytesAcked == channel.FromClient+dialledSYN && s.BytesReceived >= channel.FromServer {
+			have++
+		}
+	}
+	switch want := len(spec.Services); {
+	case have >= want:
+	case have > 0:
+		c.Status, c.Reason = api.False, "partly_connected"
+		c.Message = fmt.Sprintf("%d of %d services are connected to %s: does the server run the same revision?", have, want, spec.RemoteAddr)
+	default:
+		c.Status, c.Reason = api.False, "not_connected"
+		c.Message = "not connected to " + spec.RemoteAddr + complaint(v)
+	}
+	return c
+}
+
+// complaint is what the engine last said of not being connected, in words that a person can act on.
+func complaint(v view) string {
+	lines, err := rathole.TailLog(v.Process.Log, 20)
+	if err != nil {
+		return ""
+	}
+	for _, text := range slices.Backward(lines) {
+		switch rathole.ParseLine(text).Kind {
+		case rathole.KindConnectionRefused:
+			return ": connection refused; is the instance's server up, and its control port let through the firewall?"
+		case rathole.KindLookupFailed:
+			return ": its name cannot be resolved; check the name, and this host's DNS"
+		case rathole.KindAuthFailed:
+			return ": the server refuses the service's token; hand this agent the instance's newest client config"
+		case rathole.KindServiceUnknown:
+			return ": the server does not know the service; hand this agent the instance's newest client config"
+		case rathole.KindHeartbeatTimeout:
+			return ": the server has fallen silent; is the network between cut?"
+		case rathole.KindHandshakeFailed:
+			return ": the two sides do not speak the same transport, or their keys differ"
+		}
+	}
+	return ""
+}
+
+// localCondition tells whether something listens where the services point, as far as this host's kernel sees it.
+func localCondition(v view, k kernelView) api.Condition {
+	c := api.Condition{Type: api.LocalReachable, Status: api.True, Reason: "reachable", Message: "something listens on every local address"}
+	var silent, unseen []string
+	for _, svc := range v.Record.Spec.Services {
+		addr, err := netip.ParseAddrPort(strings.Replace(svc.LocalAddr, "localhost:", "127.0.0.1:", 1))
+		if err != nil || (!addr.Addr().IsLoopback() && !isOwn(addr.Addr())) {
+			unseen = append(unseen, svc.LocalAddr)
+			continue
+		}
+		if !k.listensOn(svc.Protocol, addr) {
+			silent = append(silent, svc.LocalAddr+"/"+string(svc.Protocol))
+		}
+	}
+	switch {
+	case len(silent) > 0:
+		slices.Sort(silent)
+		c.Status, c.Reason, c.Message = api.False, "nothing_listens", "nothing listens on "+strings.Join(silent, ", ")+": is the game running?"
+	case len(unseen) > 0:
+		slices.Sort(unseen)
+		c.Status, c.Reason, c.Message = api.Unknown, "not_visible", strings.Join(slices.Compact(unseen), ", ")+" is not on this machine, so its sockets cannot be seen from here"
+	}
+	return c
+}
+
+func (k kernelView) listensOn(proto api.Protocol, addr netip.AddrPort) bool {
+	all := k.listening
+	if proto == api.UDP {
+		all = k.bound
+	}
+	return slices.ContainsFunc(all, func(s sockets.Socket) bool {
+		return s.Local.Port() == addr.Port() && s.Remote.Port() == 0 && sockets.Overlaps(s.Local.Addr(), addr.Addr())
+	})
+}

@@ -1,0 +1,159 @@
+package manager
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/engine"
+	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
+	"github.com/satishost/terraform-provider-rathole/internal/rathole"
+	"github.com/satishost/terraform-provider-rathole/internal/service"
+	"github.com/satishost/terraform-provider-rathole/internal/sockets"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor/process"
+)
+
+// The layout below the state directory.
+const (
+	unitsDir  = "instances"
+	engineDir = "engine"
+)
+
+// Manager is the service. Run it once; its routes are the Handler.
+type Manager struct {
+	cfg      Config
+	engine   *engine.Engine
+	backend  *process.Backend
+	sup      *supervisor.Supervisor[spec]
+	ports    *ports
+	observer *observer
+	api      *httpapi.API
+	byID     service.Keyed
+
+	indexed chan struct{} // closed once ports knows every record
+}
+
+// New checks the config and makes the service; nothing runs until Run. The caller holds the state directory's lock.
+func New(cfg Config) (*Manager, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	ephemeral, err := sockets.EphemeralRange()
+	if err != nil {
+		return nil, fmt.Errorf("read the range of ephemeral ports: %w", err)
+	}
+	units := filepath.Join(cfg.State, unitsDir)
+	store, err := supervisor.NewDirectory(units, cfg.Crash)
+	if err != nil {
+		return nil, err
+	}
+	backend, err := process.New(process.Config{
+		Units: units, Logs: cfg.Logs, Flag: "-s", ConfigName: "server.toml",
+		Env: engine.Environment(), LowPorts: cfg.offersLowPorts(), Log: cfg.Log, Crash: cfg.Crash,
+	})
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{
+		cfg:     cfg,
+		engine:  engine.New(cfg.Binary, filepath.Join(cfg.State, engineDir)),
+		backend: backend,
+		ports:   newPorts(cfg, ephemeral),
+		indexed: make(chan struct{}),
+	}
+	m.sup = supervisor.New(supervisor.Config[spec]{
+		Store: store, Backend: backend, Rules: rules{engine.Rules[spec]{Engine: m.engine}, cfg.Bind},
+		Log: cfg.Log, UIDs: cfg.UIDs, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
+	})
+	m.observer = newObserver(m.cfg, m.sup)
+	m.api = httpapi.New(httpapi.Config{
+		Title: "rathole-manager", Version: cfg.Version, Token: cfg.Token, Log: cfg.Log,
+		Problem: engine.Problem, Health: m.health, Ready: m.ready, Collectors: []prometheus.Collector{collector{m}},
+	})
+	m.routes()
+	return m, nil
+}
+
+// Run supervises the instances until ctx ends.
+func (m *Manager) Run(ctx context.Context) error {
+	if b, err := m.engine.Binary(ctx); err != nil {
+		m.cfg.Log.Error("no engine: nothing can be created until there is one", "error", err)
+	} else {
+		m.cfg.Log.Info("engine", "path", b.Path, "version", b.Version, "features", b.Features)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		wg  sync.WaitGroup
+		err error
+	)
+	wg.Go(func() {
+		defer cancel()
+		err = m.sup.Run(ctx)
+	})
+	wg.Go(func() {
+		select {
+		case <-m.sup.Ready():
+		case <-ctx.Done():
+			return
+		}
+		m.index()
+		close(m.indexed)
+		m.cfg.Log.Info("ready", "instances", len(m.sup.List()))
+		m.observer.run(ctx)
+	})
+	wg.Wait()
+	return err
+}
+
+// index gives every record its ports. An unreadable record's ports are what its engine was last told.
+func (m *Manager) index() {
+	for _, v := range m.sup.List() {
+		m.ports.adopt(v.Record.ID, v.Record.Spec.sockets())
+	}
+	for id := range m.sup.Quarantined() {
+		text, err := m.backend.ReadConfig(id)
+		if err != nil {
+			continue
+		}
+		if c, err := rathole.ParseServer([]byte(text)); err == nil {
+			m.ports.adopt(id, configured(c))
+		}
+	}
+}
+
+// configured lists what a server config listens on.
+func configured(c rathole.ServerConfig) map[socket]string {
+	all := map[socket]string{}
+	if port := portOf(c.BindAddr); port != 0 {
+		all[socket{port, api.TCP}] = ""
+	}
+	for engine, svc := range c.Services {
+		name, proto, ok := rathole.SplitServiceName(engine)
+		if port := portOf(svc.BindAddr); ok && port != 0 {
+			all[socket{port, proto}] = name
+		}
+	}
+	return all
+}
+
+func (m *Manager) ready() bool {
+	select {
+	case <-m.indexed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (m *Manager) health() api.Health {
+	return api.Health{
+		Service: "rathole-manager", Version: m.cfg.Version, APILevel: api.Level,
+		Features: []string{"dry_run", "idempotency_key", "wait"}, Engine: m.engine.Version(),
+	}
+}

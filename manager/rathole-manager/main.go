@@ -1,0 +1,83 @@
+// Command rathole-manager creates, supervises and removes rathole servers on a public machine.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/service"
+	"github.com/satishost/terraform-provider-rathole/manager"
+)
+
+// version is set by the linker.
+var version = "dev" //nolint:gochecknoglobals // the linker can set nothing else
+
+func main() {
+	if err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr, nil); err != nil {
+		fmt.Fprintf(os.Stderr, "rathole-manager: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func program() service.Program {
+	return service.Program{
+		Name: "rathole-manager", Version: version, UIDs: "200000:10001",
+		About: "Creates, supervises and removes one isolated rathole server per game server.",
+	}
+}
+
+type command struct {
+	service.Flags
+	Config        kong.ConfigFlag  `help:"TOML file with any of these settings, by their long names (default /etc/rathole-manager/config.toml, if it is there)." placeholder:"FILE"`
+	Version       kong.VersionFlag `help:"Print the version."`
+	Listen        string           `help:"Address of the API." default:":7001" env:"RATHOLE_LISTEN"`
+	PublicHost    string           `help:"Name or address by which clients and players reach this machine." env:"RATHOLE_PUBLIC_HOST"`
+	BindAddress   string           `help:"Address of control and public ports (default [::] if it takes IPv4 too, else 0.0.0.0)." env:"RATHOLE_BIND_ADDRESS" placeholder:"ADDRESS"`
+	PortStart     int              `help:"First control port." default:"10000" env:"RATHOLE_PORT_START"`
+	PortEnd       int              `help:"Last control port." default:"20000" env:"RATHOLE_PORT_END"`
+	Ports         string           `help:"Control ports as a list of ranges, instead of first and last." env:"RATHOLE_PORTS" placeholder:"10000-15000,18000"`
+	PublicPorts   string           `help:"Ports that instances may offer to players, as a list of ranges (default 1024-65535 without control ports and API port)." env:"RATHOLE_PUBLIC_PORTS" placeholder:"30000-32767"`
+	RatholeBinary string           `name:"binary" help:"The rathole executable (default: the one in PATH)." env:"RATHOLE_BINARY" placeholder:"FILE"`
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, ready func(net.Addr)) error {
+	var c command
+	done, err := service.Parse(&c, program(), args, stdout)
+	if done || err != nil {
+		return err
+	}
+	return c.Serve(ctx, program(), c.Listen, stderr, c.build, ready)
+}
+
+func (c command) build(s service.Setup) (service.Service, error) {
+	cfg := manager.Config{
+		APIPort: s.APIPort, PublicHost: c.PublicHost, State: s.State, Logs: s.Logs, Binary: c.RatholeBinary,
+		Token: s.Token, UIDs: s.UIDs, StopOnExit: s.StopOnExit, Version: version, Log: s.Log,
+		Control: []api.PortRange{{Start: c.PortStart, End: c.PortEnd}},
+	}
+	var err error
+	if c.Ports != "" {
+		if cfg.Control, err = manager.ParseRanges(c.Ports); err != nil {
+			return nil, fmt.Errorf("RATHOLE_PORTS: %w", err)
+		}
+	}
+	if c.PublicPorts != "" {
+		if cfg.Public, err = manager.ParseRanges(c.PublicPorts); err != nil {
+			return nil, fmt.Errorf("RATHOLE_PUBLIC_PORTS: %w", err)
+		}
+	}
+	if c.BindAddress != "" {
+		if cfg.Bind, err = netip.ParseAddr(strings.Trim(c.BindAddress, "[]")); err != nil {
+			return nil, fmt.Errorf("RATHOLE_BIND_ADDRESS %q is no IP address", c.BindAddress)
+		}
+	}
+	return manager.New(cfg)
+}

@@ -1,0 +1,82 @@
+package manager
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"reflect"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/engine"
+	"github.com/satishost/terraform-provider-rathole/internal/rathole"
+	"github.com/satishost/terraform-provider-rathole/internal/sockets"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+)
+
+// record is an instance's record.
+type record = supervisor.Record[spec]
+
+// rules tells the supervisor what an instance's server is.
+type rules struct {
+	engine.Rules[spec]
+	bind netip.Addr
+}
+
+var _ supervisor.Rules[spec] = rules{}
+
+// Preflight implements supervisor.Rules. rathole aborts when its control port is taken.
+func (r rules) Preflight(ctx context.Context, rec record) error {
+	control := netip.AddrPortFrom(r.bind, uint16(rec.Spec.ControlPort))
+	err := sockets.Bindable(api.TCP, control)
+	if err == nil {
+		return r.Rules.Preflight(ctx, rec)
+	}
+	message := fmt.Sprintf("control port %d cannot be bound: %v", rec.Spec.ControlPort, err)
+	if h, found, err := sockets.Holder(ctx, api.TCP, control); err == nil && found && h.PID != 0 {
+		message = fmt.Sprintf("%s (pid %d) holds control port %d: stop it", h.Program, h.PID, rec.Spec.ControlPort)
+	}
+	return &supervisor.Failure{Reason: engine.ReasonControlPortInUse, Message: message}
+}
+
+// Ready implements supervisor.Rules: the engine watches its config, and it is the engine that listens on the control port.
+// The log is asked first, because that costs the least; the kernel has the last word.
+func (r rules) Ready(ctx context.Context, rec record, p supervisor.Process) (bool, error) {
+	if !r.Watching(ctx, p) {
+		return false, nil
+	}
+	held, err := sockets.Inodes(p.PID)
+	if err != nil {
+		return false, err
+	}
+	port := rec.Spec.ControlPort
+	listening, err := sockets.List(ctx, sockets.Query{
+		Protocol: api.TCP, States: []sockets.State{sockets.Listen}, LocalPorts: []api.PortRange{{Start: port, End: port}},
+	})
+	if err != nil {
+		return false, err
+	}
+	for _, s := range listening {
+		if _, ours := held[s.Inode]; ours {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Reload implements supervisor.Rules. Services are reloaded without harm to the others; any other change makes rathole
+// restart itself inside, which a new process does better.
+func (r rules) Reload(ctx context.Context, rec record, p supervisor.Process, old string, swap func() error) (bool, error) {
+	before, err := rathole.ParseServer([]byte(old))
+	if err != nil {
+		return false, err
+	}
+	after, err := rathole.ParseServer([]byte(rec.Config))
+	if err != nil {
+		return false, err
+	}
+	before.Services, after.Services = nil, nil
+	if !reflect.DeepEqual(before, after) {
+		return false, nil
+	}
+	return r.Swap(ctx, p, swap)
+}
