@@ -13,6 +13,7 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/client"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/game"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
 	"github.com/satishost/terraform-provider-rathole/manager"
 )
@@ -37,11 +38,11 @@ func connect(t *testing.T, m *testkit.Manager, a *testkit.Agent, id string) api.
 func TestUpdateOfOneServiceLeavesTheOthersFlowsAlone(t *testing.T) {
 	t.Parallel()
 	m, a := testkit.StartManager(t, nil), testkit.StartAgent(t, nil)
-	game := testkit.StartGame(t, "satisfactory", 30000, 30001, 30005)
-	spec := api.InstanceSpec{GamePort: 30000, BeaconPort: 30001, HostIP: game.Host.String()}
+	server := testkit.StartGame(t, "satisfactory", 30000, 30001, 30005)
+	spec := api.InstanceSpec{GamePort: 30000, BeaconPort: 30001, HostIP: server.Host.String()}
 	before := mustCreate(t, m, api.CreateInstance{ServerID: "one", InstanceSpec: spec})
 	connect(t, m, a, "one")
-	player, err := testkit.Join(t.Context(), api.TCP, fmt.Sprintf("%s:30000", m.Bind))
+	player, err := game.Join(t.Context(), api.TCP, fmt.Sprintf("%s:30000", m.Bind))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +64,7 @@ func TestUpdateOfOneServiceLeavesTheOthersFlowsAlone(t *testing.T) {
 	if got, err := player.Ask("still there?"); err != nil || got != "still there?" {
 		t.Errorf("the flow on the other service broke: %q %v", got, err)
 	}
-	if _, err := testkit.Ask(t.Context(), api.TCP, fmt.Sprintf("%s:30001", m.Bind), "status"); err == nil {
+	if _, err := game.Ask(t.Context(), api.TCP, fmt.Sprintf("%s:30001", m.Bind), "status"); err == nil {
 		t.Error("the old beacon port still answers")
 	}
 	// The old port is free for others at once.
@@ -113,8 +114,8 @@ func TestDisabledKeepsPortsAndSecrets(t *testing.T) {
 func TestNoiseTransport(t *testing.T) {
 	t.Parallel()
 	m, a := testkit.StartManager(t, nil), testkit.StartAgent(t, nil)
-	game := testkit.StartGame(t, "quiet", 30000)
-	spec := api.InstanceSpec{GamePort: 30000, HostIP: game.Host.String(), Transport: api.TransportNoise}
+	server := testkit.StartGame(t, "quiet", 30000)
+	spec := api.InstanceSpec{GamePort: 30000, HostIP: server.Host.String(), Transport: api.TransportNoise}
 	mustCreate(t, m, api.CreateInstance{ServerID: "one", InstanceSpec: spec})
 	connect(t, m, a, "one")
 	testkit.MustReach(t, fmt.Sprintf("%s:30000", m.Bind), "quiet", api.TCP, api.UDP)
@@ -168,20 +169,20 @@ func TestServiceRestartTouchesNoTunnel(t *testing.T) {
 		return testkit.StartAgent(t, func(c *agent.Config) { c.State, c.StopOnExit = agentState, stop })
 	}
 	m, a := openManager(false), openAgent(false)
-	game := testkit.StartGame(t, "lasting", 30000)
-	made := mustCreate(t, m, api.CreateInstance{ServerID: "one", InstanceSpec: api.InstanceSpec{GamePort: 30000, HostIP: game.Host.String()}})
+	server := testkit.StartGame(t, "lasting", 30000)
+	made := mustCreate(t, m, api.CreateInstance{ServerID: "one", InstanceSpec: api.InstanceSpec{GamePort: 30000, HostIP: server.Host.String()}})
 	connect(t, m, a, "one")
-	tcp, err := testkit.Join(t.Context(), api.TCP, fmt.Sprintf("%s:30000", bind))
+	tcp, err := game.Join(t.Context(), api.TCP, fmt.Sprintf("%s:30000", bind))
 	if err != nil {
 		t.Fatal(err)
 	}
-	udp, err := testkit.Join(t.Context(), api.UDP, fmt.Sprintf("%s:30000", bind))
+	udp, err := game.Join(t.Context(), api.UDP, fmt.Sprintf("%s:30000", bind))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ask := func(message string) {
 		t.Helper()
-		for _, p := range []*testkit.Player{tcp, udp} {
+		for _, p := range []*game.Player{tcp, udp} {
 			if got, err := p.Ask(message); err != nil || got != message {
 				t.Errorf("%s: %q %v", message, got, err)
 			}
@@ -208,7 +209,7 @@ func TestStrangersAreNoClients(t *testing.T) {
 	m := testkit.StartManager(t, nil)
 	i := mustCreate(t, m, one("one", 30000, api.TCP))
 	for _, said := range []string{"", strings.Repeat("x", 69), strings.Repeat("\x00", 37)} {
-		stranger, err := testkit.Join(t.Context(), api.TCP, fmt.Sprintf("%s:%d", m.Bind, i.RatholePort))
+		stranger, err := game.Join(t.Context(), api.TCP, fmt.Sprintf("%s:%d", m.Bind, i.RatholePort))
 		if err != nil {
 			t.Fatal(err)
 		}

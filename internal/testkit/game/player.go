@@ -1,4 +1,4 @@
-package testkit
+package game
 
 import (
 	"bufio"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
@@ -61,24 +60,13 @@ func (p *Player) askUDP(message string) (string, error) {
 	if _, err := p.conn.Write([]byte(message)); err != nil {
 		return "", err
 	}
-	buf := make([]byte, 2048)
+	buf := make([]byte, maxDatagram)
 	n, err := p.conn.Read(buf)
 	return string(buf[:n]), err
 }
 
 // Leave ends the flow.
 func (p *Player) Leave() error { return p.conn.Close() }
-
-// MustReach fails the test unless the game called name answers at address over every protocol given.
-func MustReach(t testing.TB, address, name string, protocols ...api.Protocol) {
-	t.Helper()
-	for _, protocol := range protocols {
-		got, err := Ask(t.Context(), protocol, address, "status")
-		if err != nil || got != name {
-			t.Fatalf("a player who asks %s/%s gets %q (%v), want the game %q", address, protocol, got, err, name)
-		}
-	}
-}
 
 // Say sends text as it is over the flow, and waits for no answer.
 func (p *Player) Say(text string) error {

@@ -1,0 +1,130 @@
+package testkit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// CLI is a directory with a configuration, and the command line that a user would run in it, with the provider built from
+// this tree as a program of its own.
+type CLI struct {
+	Dir  string
+	path string
+	env  []string
+}
+
+// NewCLI copies the files of a directory and prepares a command line. env is added to the environment.
+func NewCLI(t testing.TB, from string, env ...string) *CLI {
+	t.Helper()
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "bin")
+	root, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		t.Fatalf("find the root of the module: %v", err)
+	}
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+string(filepath.Separator), ".")
+	build.Dir = strings.TrimSpace(string(root))
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the provider: %v\n%s", err, out)
+	}
+	c := &CLI{Dir: filepath.Join(dir, "work"), path: Terraform(t)}
+	if err := os.CopyFS(c.Dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	rc := filepath.Join(dir, "terraform.rc")
+	overrides := fmt.Sprintf("provider_installation {\n  dev_overrides {\n    \"satishost/rathole\" = %q\n  }\n  direct {}\n}\n", bin)
+	if err := os.WriteFile(rc, []byte(overrides), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.env = append(os.Environ(), "TF_CLI_CONFIG_FILE="+rc, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1", "RATHOLE_TOKEN="+Token)
+	c.env = append(c.env, env...)
+	return c
+}
+
+// Variables writes the values of the configuration's variables.
+func (c *CLI) Variables(t testing.TB, values map[string]any) {
+	t.Helper()
+	text, err := json.Marshal(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(c.Dir, "kit.auto.tfvars.json"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Command is a command of the CLI, ready to run.
+func (c *CLI) Command(t testing.TB, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), c.path, append(args, "-no-color")...)
+	cmd.Dir, cmd.Env = c.Dir, c.env
+	return cmd
+}
+
+// Run runs a command and returns its output and exit code.
+func (c *CLI) Run(t testing.TB, args ...string) (string, int) {
+	t.Helper()
+	out, err := c.Command(t, args...).CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%s: %v", args[0], err)
+	}
+	if exit != nil {
+		return string(out), exit.ExitCode()
+	}
+	return string(out), 0
+}
+
+// MustRun is Run for what must succeed.
+func (c *CLI) MustRun(t testing.TB, args ...string) string {
+	t.Helper()
+	out, code := c.Run(t, args...)
+	if code != 0 {
+		t.Fatalf("terraform %s: exit code %d\n%s", strings.Join(args, " "), code, out)
+	}
+	return out
+}
+
+// Apply and Destroy run without questions.
+func (c *CLI) Apply(t testing.TB, args ...string) string {
+	t.Helper()
+	return c.MustRun(t, append([]string{"apply", "-auto-approve", "-input=false"}, args...)...)
+}
+
+// Destroy is Apply's end.
+func (c *CLI) Destroy(t testing.TB) string {
+	t.Helper()
+	return c.MustRun(t, "destroy", "-auto-approve", "-input=false")
+}
+
+// MustBeUnchanged checks that a plan has nothing to do.
+func (c *CLI) MustBeUnchanged(t testing.TB) {
+	t.Helper()
+	if out, code := c.Run(t, "plan", "-detailed-exitcode", "-input=false"); code != 0 {
+		t.Fatalf("the plan has changes (exit code %d)\n%s", code, out)
+	}
+}
+
+// Outputs are the configuration's.
+func (c *CLI) Outputs(t testing.TB) map[string]any {
+	t.Helper()
+	var found map[string]struct{ Value any }
+	text, err := c.Command(t, "output", "-json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &found); err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]any{}
+	for name, o := range found {
+		values[name] = o.Value
+	}
+	return values
+}
