@@ -31,7 +31,7 @@ type Flags struct {
 	PlainHTTP  bool   `help:"Allow plain HTTP on an address that is not loopback: the token travels in clear." env:"RATHOLE_PLAIN_HTTP"`
 	StateDir   string `help:"Directory of the records (default /var/lib/${name}, or the user's state directory)." env:"RATHOLE_STATE_DIR" type:"path" placeholder:"DIR"`
 	LogDir     string `help:"Directory of the engines' logs (default /var/log/${name}, or within the state directory)." env:"RATHOLE_LOG_DIR" type:"path" placeholder:"DIR"`
-	UnitUIDs   string `help:"Unix users for the engines, one each, as first:count; 0 runs all as this service's own user (default ${uids} for root)." env:"RATHOLE_UNIT_UIDS" placeholder:"FIRST:COUNT"`
+	UnitUIDs   string `name:"unit-uids" help:"Unix users for the engines, one each, as first:count; 0 runs all as this service's own user (default ${uids} for root)." env:"RATHOLE_UNIT_UIDS" placeholder:"FIRST:COUNT"`
 	StopOnExit bool   `help:"Stop the engines on exit, instead of leaving them for the next start." env:"RATHOLE_STOP_ON_EXIT"`
 	LogFormat  string `help:"How this service logs: ${enum}." enum:"text,json" default:"text" env:"RATHOLE_LOG_FORMAT"`
 }

@@ -94,7 +94,10 @@ func New[S any](cfg Config[S]) *Supervisor[S] {
 // started is done; the processes go on unless StopOnExit is set.
 func (s *Supervisor[S]) Run(ctx context.Context) error {
 	if err := s.takeOver(ctx); err != nil {
-		return err
+		if ctx.Err() != nil {
+			err = nil // told to end before it had begun
+		}
+		return errors.Join(err, s.cfg.Backend.Close())
 	}
 	close(s.ready)
 
