@@ -1,0 +1,54 @@
+package engine
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+)
+
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	const (
+		listening = "2026-11-24T12:05:20.607128Z  INFO rathole::server: Listening at 127.0.0.1:10000\n"
+		watching  = `2026-11-24T12:05:20.608128Z  INFO config_watcher{path="x"}: rathole::config_watcher: Start watching the config` + "\n"
+		panicked  = "thread 'main' panicked at src/server.rs:85:\ncalled `Result::unwrap()` on an `Err` value: Failed to listen at `server.bind_addr`\n\n" +
+			"Caused by:\n    Address already in use (os error 98)\nnote: run with `RUST_BACKTRACE=1`\n"
+	)
+	for name, tc := range map[string]struct {
+		exit     supervisor.Exit
+		log, err string
+		watches  bool
+		reason   string
+		says     string
+	}{
+		"control port taken":              {supervisor.Exit{Known: true, Code: -1, Signal: "SIGABRT"}, "", panicked, true, ReasonControlPortInUse, "control port"},
+		"control port taken, adopted":     {supervisor.Exit{}, "", panicked, true, ReasonControlPortInUse, "control port"},
+		"inotify exhausted":               {supervisor.Exit{Known: true}, listening, "", true, ReasonInotifyExhausted, "fs.inotify.max_user_instances"},
+		"exit 0 of a build without watch": {supervisor.Exit{Known: true}, listening, "", false, ReasonExited, "code 0"},
+		"told to end":                     {supervisor.Exit{Known: true}, listening + watching, "", true, ReasonExited, "code 0"},
+		"config refused":                  {supervisor.Exit{Known: true, Code: 1}, "", "Error: unknown field `x`\n", true, ReasonConfigRefused, "unknown field `x`"},
+		"killed":                          {supervisor.Exit{Known: true, Code: -1, Signal: "SIGKILL"}, listening + watching, "", true, ReasonExited, "SIGKILL"},
+		"adopted":                         {supervisor.Exit{}, listening, "", true, ReasonExited, "unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			p := supervisor.Process{Log: filepath.Join(dir, "x.log"), ErrLog: filepath.Join(dir, "x.err"), Exit: &tc.exit}
+			// An earlier process has said that it watched: that is not this one's word.
+			earlier := watching
+			p.LogOffset = int64(len(earlier))
+			for path, text := range map[string]string{p.Log: earlier + tc.log, p.ErrLog: tc.err} {
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f := explain(p, tc.watches)
+			if f.Reason != tc.reason || !strings.Contains(f.Message, tc.says) {
+				t.Errorf("%s: %s; want %s with %q", f.Reason, f.Message, tc.reason, tc.says)
+			}
+		})
+	}
+}
