@@ -1,0 +1,82 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+
+	"github.com/satishost/terraform-provider-rathole/internal/client"
+)
+
+// Delete implements resource.Resource: the client first, which would else try for ever to reach a server that is gone, then
+// the server. What is gone already is deleted.
+func (r *instanceResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
+	var state instanceModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	timeout, diags := state.Timeouts.Delete(ctx, defaultDeleteTimeout)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	id := state.ServerID.ValueString()
+	mgr, err := r.manager()
+	if err != nil {
+		fail(&resp.Diagnostics, "Unable to delete instance", err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+
+	if url := state.AgentURL.ValueString(); url != "" {
+		force := state.ForceDestroy.ValueBool()
+		patience := timeout
+		if force {
+			patience = r.shortly(ctx)
+		}
+		if err := r.stopClient(ctx, url, id, patience); err != nil && !force {
+			resp.Diagnostics.AddError("Unable to stop client", explain(err)+"\n\nThe instance is kept, on the manager and in the state. "+
+				"If that host is gone for good, set force_destroy = true, apply, and destroy again.")
+			return
+		} else if err != nil {
+			resp.Diagnostics.AddWarning("Client left behind", explain(err)+"\n\nforce_destroy is set, so the server half is removed all the same. "+
+				"If that host comes back, its client keeps trying to reach a server that is gone; stop it on the agent.")
+		}
+	}
+	err = persist(ctx, func(ctx context.Context) error { return mgr.Delete(ctx, id) })
+	if err != nil && !client.IsNotFound(err) {
+		fail(&resp.Diagnostics, "Unable to delete instance", err)
+	}
+}
+
+// shortly is how long to wait for an agent that is not essential: at most half of what time is left, for the rest belongs to
+// what is.
+func (r *instanceResource) shortly(ctx context.Context) time.Duration {
+	until, ok := ctx.Deadline()
+	if !ok {
+		return r.limits.agentRead
+	}
+	return min(r.limits.agentRead, time.Until(until)/2)
+}
+
+// stopClient ends a client on an agent; one that does not exist is ended.
+func (r *instanceResource) stopClient(ctx context.Context, url, id string, patience time.Duration) error {
+	a, err := r.agent(url)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err = persist(ctx, func(ctx context.Context) error {
+		_, err := a.Stop(ctx, id)
+		return err
+	})
+	if err != nil && !client.IsNotFound(err) {
+		return fmt.Errorf("stopping the client: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/client"
+)
+
+// Read implements resource.Resource. Only a service's own word counts as absence. One half that is gone is drift, which the
+// next apply repairs in place: a replacement would cost the half that still works.
+func (r *instanceResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
+	var state instanceModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(identify(ctx, resp.Identity, state.ServerID)...)
+	id := state.ServerID.ValueString()
+	r.willReplace(id, id)
+
+	found, err := r.observe(ctx, state, &resp.Diagnostics)
+	if err != nil {
+		fail(&resp.Diagnostics, "Unable to read instance", err)
+		return
+	}
+	if found.inst == nil && found.client == nil && !found.silent {
+		resp.State.RemoveResource(ctx)
+		return
+	}
+	if found.inst != nil {
+		resp.Diagnostics.Append(state.take(ctx, *found.inst)...)
+	} else {
+		state.Status = types.StringValue(string(api.StatusDown)) // no engine runs
+	}
+	state.ClientConfigSHA256, state.Drift = found.hash(state.ClientConfigSHA256), found.drift(state.Drift)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &state)...)
+}
+
+// observe asks both services at once. That an agent cannot be asked is a warning; the manager's failure is the error.
+func (r *instanceResource) observe(ctx context.Context, state instanceModel, diags *diag.Diagnostics) (observed, error) {
+	mgr, err := r.manager()
+	if err != nil {
+		return observed{}, err
+	}
+	id := state.ServerID.ValueString()
+	found := observed{id: id, agentURL: state.AgentURL.ValueString(), wanted: state.Enabled.ValueBool()}
+	var agentErr error
+	var asking sync.WaitGroup
+	if url := found.agentURL; url != "" {
+		asking.Go(func() { found.client, agentErr = r.readClient(ctx, url, id) })
+	}
+	inst, err := mgr.Get(ctx, id)
+	asking.Wait()
+	if err != nil && !client.IsNotFound(err) {
+		return observed{}, err
+	}
+	if err == nil {
+		found.inst, found.wanted = &inst, inst.Enabled
+		if inst.AgentURL != found.agentURL { // an import, or somebody moved it
+			found.agentURL, found.client, agentErr = inst.AgentURL, nil, nil
+			if inst.AgentURL != "" {
+				found.client, agentErr = r.readClient(ctx, inst.AgentURL, id)
+			}
+		}
+	}
+	if agentErr != nil {
+		found.silent = true
+		if r.first("read " + canonical(found.agentURL)) {
+			diags.AddWarning("Unable to read client", fmt.Sprintf("%s\n\nThe client half of what runs there is taken to be as the state says. "+
+				"This is said once for all resources of that agent.", explain(agentErr)))
+		}
+	}
+	return found, nil
+}
+
+// readClient reads a client; nil if the agent has none.
+func (r *instanceResource) readClient(ctx context.Context, url, id string) (*api.Client, error) {
+	a, err := r.agent(url)
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.read(ctx, id)
+	if client.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &c, nil
+}

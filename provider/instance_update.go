@@ -1,0 +1,181 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/client"
+)
+
+// Update implements resource.Resource: the server first, then the client at once, as rathole reloads fastest. It also
+// repairs: a half that is gone is made again. A failure leaves in the state what is true by then.
+func (r *instanceResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	var prior, plan instanceModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &prior)...)
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	resp.Diagnostics.Append(identify(ctx, resp.Identity, plan.ServerID)...)
+	if !plan.Revision.IsUnknown() {
+		// ModifyPlan leaves the revision known only if nothing but Terraform's own settings changes: no call is needed.
+		resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
+		return
+	}
+	timeout, diags := plan.Timeouts.Update(ctx, defaultUpdateTimeout)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	mgr, agent, err := r.halves(plan.clientURL())
+	if err != nil {
+		fail(&resp.Diagnostics, "Unable to update instance", err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	u := &update{
+		work:     &work{connections: r.connections, mgr: mgr, agent: agent, id: plan.ServerID.ValueString()},
+		resource: r, prior: prior, plan: plan, state: &resp.State, diags: &resp.Diagnostics,
+	}
+	u.run(ctx)
+}
+
+// update is one Update under way.
+type update struct {
+	*work
+	resource    *instanceResource
+	prior, plan instanceModel
+	state       *tfsdk.State
+	diags       *diag.Diagnostics
+}
+
+func (u *update) run(ctx context.Context) {
+	// Labels are the manager's alone; everything else concerns the client, whose agent must then be there before the server
+	// changes under it.
+	if drifted(u.prior) || !u.plan.sameTunnel(u.prior) {
+		if err := u.agentReady(ctx); err != nil {
+			fail(u.diags, "Unable to reach agent", fmt.Errorf("%w; nothing was changed", err))
+			return
+		}
+	}
+	if !u.leaveOldAgent(ctx) {
+		return
+	}
+	inst, err := u.server(ctx)
+	if err != nil {
+		u.reportServer(err)
+		return
+	}
+	hash := u.prior.ClientConfigSHA256
+	if u.moved() {
+		hash = types.StringNull()
+	}
+	stale := u.agent != nil && hash.ValueString() != inst.ClientConfigSHA256
+	switch {
+	case stale || (u.agent != nil && drifted(u.prior)):
+		u.keep(ctx, inst, hash, clientHalf+"not configured yet")
+		if hash, err = u.configureClient(ctx); err != nil {
+			fail(u.diags, "Unable to configure client", err)
+			return
+		}
+	case u.agent == nil && u.plan.AgentURL.ValueString() != "": // disabled
+		u.keep(ctx, inst, hash, clientHalf+"not stopped yet")
+		if err := u.stop(ctx, u.plan.AgentURL.ValueString()); err != nil {
+			fail(u.diags, "Unable to stop client", err)
+			return
+		}
+		hash = types.StringNull()
+	}
+	u.keep(ctx, inst, hash)
+	if !u.plan.waits() || (!stale && !drifted(u.prior) && u.plan.sameTunnel(u.prior)) {
+		return
+	}
+	inst, err = u.awaitHealthy(ctx)
+	if err != nil {
+		u.diags.AddError("Unable to connect instance", explain(err)+"\n\nBoth halves have the new configuration, and were left so.")
+		return
+	}
+	u.keep(ctx, inst, hash)
+}
+
+// keep writes into the state what is true now.
+func (u *update) keep(ctx context.Context, inst api.Instance, hash types.String, drift ...string) {
+	u.diags.Append(u.plan.take(ctx, inst)...)
+	u.plan.ClientConfigSHA256, u.plan.Drift = hash, stringList(drift)
+	u.diags.Append(u.state.Set(ctx, &u.plan)...)
+}
+
+// moved tells whether the client leaves an agent.
+func (u *update) moved() bool {
+	old := u.prior.AgentURL.ValueString()
+	return old != "" && canonical(old) != canonical(u.plan.AgentURL.ValueString())
+}
+
+// leaveOldAgent stops the client where it ran so far, before another one starts elsewhere: two clients of one instance
+// push each other out for ever. False if the update cannot go on.
+func (u *update) leaveOldAgent(ctx context.Context) bool {
+	if !u.moved() {
+		return true
+	}
+	old := u.prior.AgentURL.ValueString()
+	err := u.stop(ctx, old)
+	if err != nil && !unreachable(err) {
+		fail(u.diags, "Unable to stop client", err)
+		return false
+	}
+	if err != nil {
+		u.diags.AddWarning("Old client may still run", fmt.Sprintf("%s\n\nInstance %s moves away from that agent all the same. If the old host still runs "+
+			"its client, or comes back, the two push each other out: stop the old one there.", explain(err), u.id))
+		return true
+	}
+	u.prior.ClientConfigSHA256 = types.StringNull()
+	u.prior.Drift = stringList([]string{fmt.Sprintf("%s%s has no client %s", clientHalf, old, u.id)})
+	u.diags.Append(u.state.Set(ctx, &u.prior)...)
+	return !u.diags.HasError()
+}
+
+// stop ends the client on an agent. One that cannot be reached is not waited for as long as the whole update may take.
+func (u *update) stop(ctx context.Context, url string) error {
+	return u.resource.stopClient(ctx, url, u.id, u.resource.shortly(ctx))
+}
+
+// server brings the server half to the plan.
+func (u *update) server(ctx context.Context) (api.Instance, error) {
+	spec, _, diags := u.plan.spec(ctx)
+	u.diags.Append(diags...)
+	var inst api.Instance
+	err := persist(ctx, func(ctx context.Context) (err error) {
+		inst, err = u.mgr.Update(ctx, u.id, api.UpdateInstance{InstanceSpec: spec}, client.UpdateOptions{})
+		return err
+	}, portMoves(u.limits.portWait))
+	// Made again only if the plan says so: it left the control port open then, which a new instance chooses anew.
+	if client.IsNotFound(err) && u.plan.RatholePort.IsUnknown() {
+		return u.createServer(ctx, spec)
+	}
+	return inst, err
+}
+
+func (u *update) reportServer(err error) {
+	if client.IsNotFound(err) {
+		u.diags.AddError("Unable to update instance", explain(err)+"\n\nIt vanished after the plan was made. Plan again, and it is created anew.")
+		return
+	}
+	fail(u.diags, "Unable to update instance", err)
+}
+
+// unreachable tells of an agent that could not be asked, as against one that refused.
+func unreachable(err error) bool {
+	var refused *api.Problem
+	return !errors.As(err, &refused) || client.IsTransient(err)
+}
+
+// drifted tells whether the last refresh found the halves out of step.
+func drifted(m instanceModel) bool { return len(m.Drift.Elements()) > 0 }

@@ -1,0 +1,210 @@
+package provider
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-framework/providerserver"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+)
+
+// rpc drives the provider as Terraform does, but without Terraform: for warnings, which a command line only prints, for
+// values that are not known, and for calls that must not happen.
+type rpc struct {
+	tfprotov6.ProviderServer
+	t      *testing.T
+	schema tftypes.Object // of rathole_instance
+}
+
+// values is an object's attributes; those left out are null.
+type values map[string]tftypes.Value
+
+func text(s string) tftypes.Value { return tftypes.NewValue(tftypes.String, s) }
+func number(n int) tftypes.Value  { return tftypes.NewValue(tftypes.Number, n) }
+func unknownText() tftypes.Value  { return tftypes.NewValue(tftypes.String, tftypes.UnknownValue) }
+func (v values) with(o values) values {
+	merged := values{}
+	for _, m := range []values{v, o} {
+		for name, value := range m {
+			merged[name] = value
+		}
+	}
+	return merged
+}
+
+// newRPC configures a provider.
+func newRPC(t *testing.T, env map[string]string, config values) *rpc {
+	t.Helper()
+	r := &rpc{ProviderServer: providerserver.NewProtocol6(testProvider(env))(), t: t}
+	schemas, err := r.GetProviderSchema(t.Context(), &tfprotov6.GetProviderSchemaRequest{})
+	r.must(err, schemas.Diagnostics)
+	r.schema = schemas.ResourceSchemas["rathole_instance"].ValueType().(tftypes.Object)
+	resp, err := r.ConfigureProvider(t.Context(), &tfprotov6.ConfigureProviderRequest{
+		Config: r.encode(schemas.Provider.ValueType(), config), TerraformVersion: "1.11.4",
+	})
+	r.must(err, resp.Diagnostics)
+	return r
+}
+
+// on configures a provider for a backend.
+func (b backend) rpc(t *testing.T) *rpc {
+	t.Helper()
+	return newRPC(t, nil, values{"manager_url": text(b.ManagerURL), "token": text(b.Token.Reveal())})
+}
+
+// resource is a configuration of one resource with both halves.
+func (b backend) resource(more values) values {
+	return values{"server_id": text("srv"), "game_port": number(b.Ports[0]), "agent_url": text(b.AgentURL)}.with(more)
+}
+
+func (r *rpc) object(v values) tftypes.Value {
+	r.t.Helper()
+	all := map[string]tftypes.Value{}
+	for name, typ := range r.schema.AttributeTypes {
+		all[name] = tftypes.NewValue(typ, nil)
+		if given, ok := v[name]; ok {
+			all[name] = given
+		}
+	}
+	return tftypes.NewValue(r.schema, all)
+}
+
+func (r *rpc) encode(typ tftypes.Type, v values) *tfprotov6.DynamicValue {
+	r.t.Helper()
+	all := map[string]tftypes.Value{}
+	for name, typ := range typ.(tftypes.Object).AttributeTypes {
+		all[name] = tftypes.NewValue(typ, nil)
+		if given, ok := v[name]; ok {
+			all[name] = given
+		}
+	}
+	return r.dynamic(typ, tftypes.NewValue(typ, all))
+}
+
+func (r *rpc) dynamic(typ tftypes.Type, v tftypes.Value) *tfprotov6.DynamicValue {
+	r.t.Helper()
+	d, err := tfprotov6.NewDynamicValue(typ, v)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return &d
+}
+
+func (r *rpc) must(err error, diags []*tfprotov6.Diagnostic) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, d := range diags {
+		if d.Severity == tfprotov6.DiagnosticSeverityError {
+			r.t.Fatalf("%s: %s", d.Summary, d.Detail)
+		}
+	}
+}
+
+// plan plans a change of prior (nil: none) to a configuration, as Terraform proposes it: what the configuration leaves out
+// keeps its prior value if the provider computes it.
+func (r *rpc) plan(prior *tftypes.Value, config values) (tftypes.Value, []*tfprotov6.Diagnostic) {
+	r.t.Helper()
+	was := tftypes.NewValue(r.schema, nil)
+	proposed := r.object(config)
+	if prior != nil {
+		was = *prior
+		merged := r.fields(proposed)
+		for name, before := range r.fields(was) {
+			computed := strings.Contains(" id rathole_port endpoints status client_config_sha256 revision drift host_ip transport enabled ", " "+name+" ")
+			if computed && merged[name].IsNull() {
+				merged[name] = before
+			}
+		}
+		proposed = tftypes.NewValue(r.schema, merged)
+	}
+	resp, err := r.PlanResourceChange(r.t.Context(), &tfprotov6.PlanResourceChangeRequest{
+		TypeName: "rathole_instance", PriorState: r.dynamic(r.schema, was),
+		ProposedNewState: r.dynamic(r.schema, proposed), Config: r.dynamic(r.schema, r.object(config)),
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.decode(resp.PlannedState), resp.Diagnostics
+}
+
+// apply plans and applies.
+func (r *rpc) apply(ctx context.Context, prior *tftypes.Value, config values) (tftypes.Value, []*tfprotov6.Diagnostic) {
+	r.t.Helper()
+	planned, diags := r.plan(prior, config)
+	r.must(nil, diags)
+	was := tftypes.NewValue(r.schema, nil)
+	if prior != nil {
+		was = *prior
+	}
+	resp, err := r.ApplyResourceChange(ctx, &tfprotov6.ApplyResourceChangeRequest{
+		TypeName: "rathole_instance", PriorState: r.dynamic(r.schema, was),
+		PlannedState: r.dynamic(r.schema, planned), Config: r.dynamic(r.schema, r.object(config)),
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.decode(resp.NewState), resp.Diagnostics
+}
+
+// read refreshes a state.
+func (r *rpc) read(state tftypes.Value) (tftypes.Value, []*tfprotov6.Diagnostic) {
+	r.t.Helper()
+	resp, err := r.ReadResource(r.t.Context(), &tfprotov6.ReadResourceRequest{TypeName: "rathole_instance", CurrentState: r.dynamic(r.schema, state)})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.decode(resp.NewState), resp.Diagnostics
+}
+
+func (r *rpc) decode(d *tfprotov6.DynamicValue) tftypes.Value {
+	r.t.Helper()
+	if d == nil {
+		return tftypes.NewValue(r.schema, nil)
+	}
+	v, err := d.Unmarshal(r.schema)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return v
+}
+
+func (r *rpc) fields(v tftypes.Value) map[string]tftypes.Value {
+	r.t.Helper()
+	fields := map[string]tftypes.Value{}
+	if err := v.As(&fields); err != nil {
+		r.t.Fatal(err)
+	}
+	return fields
+}
+
+// summaries lists diagnostics as "W summary: detail".
+func summaries(diags []*tfprotov6.Diagnostic) (all []string) {
+	for _, d := range diags {
+		kind := "E "
+		if d.Severity == tfprotov6.DiagnosticSeverityWarning {
+			kind = "W "
+		}
+		all = append(all, kind+d.Summary+": "+d.Detail)
+	}
+	return all
+}
+
+// mustSay checks that there is exactly one diagnostic, and its beginning.
+func mustSay(t *testing.T, diags []*tfprotov6.Diagnostic, beginning string) {
+	t.Helper()
+	if got := summaries(diags); len(got) != 1 || !strings.HasPrefix(got[0], beginning) {
+		t.Errorf("diagnostics are %q, want one that begins %q", got, beginning)
+	}
+}
+
+// mustBeSilent checks that there is no diagnostic.
+func mustBeSilent(t *testing.T, diags []*tfprotov6.Diagnostic) {
+	t.Helper()
+	if got := summaries(diags); len(got) != 0 {
+		t.Errorf("diagnostics are %q, want none", got)
+	}
+}

@@ -1,0 +1,352 @@
+package provider
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+)
+
+func TestPlanChecksWithTheManager(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		harm func(*testing.T, *fake, backend)
+		says string // "" = silence
+	}{
+		"free": {func(*testing.T, *fake, backend) {}, ""},
+		"another instance's port": {func(t *testing.T, _ *fake, b backend) {
+			b.mustCreate(t, "other", api.InstanceSpec{GamePort: b.Ports[0]})
+		}, "W Port held by another instance: "},
+		"a program's port":    {func(_ *testing.T, f *fake, b backend) { f.programs[b.Ports[0]] = true }, "E Port not available: "},
+		"manager unreachable": {func(_ *testing.T, f *fake, _ backend) { f.manager.fail("*", fault{cut: true}) }, "W Unable to check plan: "},
+		"manager hangs":       {func(_ *testing.T, f *fake, _ backend) { f.manager.fail("*", fault{hang: true}) }, "W Unable to check plan: "},
+		"manager loading": {func(_ *testing.T, f *fake, _ backend) {
+			f.manager.fail("*", fault{status: 503, code: api.CodeNotReady})
+		}, "W Unable to check plan: "},
+		"ports exhausted": {func(_ *testing.T, f *fake, _ backend) {
+			f.manager.fail("*", fault{status: 507, code: api.CodePortsExhausted})
+		}, "E Unable to plan instance: "},
+		"invalid": {func(_ *testing.T, f *fake, _ backend) {
+			f.manager.fail("*", fault{status: 422, code: api.CodeInvalidRequest})
+		}, "E Invalid instance: "},
+		"wrong token": {func(_ *testing.T, f *fake, _ backend) {
+			f.manager.fail("*", fault{status: 401, code: api.CodeUnauthorized})
+		}, "E Unable to plan instance: "},
+		"exists with another": {func(t *testing.T, _ *fake, b backend) { b.mustCreate(t, "srv", api.InstanceSpec{GamePort: b.Ports[1]}) }, "W Instance exists already: "},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			b := f.backend()
+			tt.harm(t, f, b)
+			creates := f.manager.seen(createRoute)
+			r := b.rpc(t)
+			_, diags := r.plan(nil, b.resource(nil))
+			if tt.says == "" {
+				mustBeSilent(t, diags)
+			} else {
+				mustSay(t, diags, tt.says)
+			}
+			if f.manager.seen("dry "+createRoute) == 0 || f.manager.seen(createRoute) != creates {
+				t.Errorf("calls were %q, want dry runs only", f.manager.calls)
+			}
+		})
+	}
+}
+
+// TestPlanOfReplacement: the instance that makes place is no obstacle, although Terraform plans the new one as if there
+// were none.
+func TestPlanOfReplacement(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	b := f.backend()
+	r := b.rpc(t)
+	state, diags := r.apply(t.Context(), nil, b.resource(nil))
+	r.must(nil, diags)
+
+	r = b.rpc(t) // a new run
+	state, diags = r.read(state)
+	mustBeSilent(t, diags)
+	renamed := b.resource(values{"server_id": text("srv2")})
+	_, diags = r.plan(&state, renamed)
+	mustBeSilent(t, diags)
+	_, diags = r.plan(nil, renamed)
+	mustBeSilent(t, diags)
+	_, diags = r.plan(nil, b.resource(values{"game_port": number(b.Ports[1])})) // -replace, with another port
+	mustBeSilent(t, diags)
+}
+
+// TestUnknownProviderConfiguration: neither the environment nor a more general token takes the place of a value that is not
+// known yet.
+func TestUnknownProviderConfiguration(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	b := f.backend()
+	env := map[string]string{envManagerURL: b.ManagerURL, envToken: fakeToken, envAgentToken: fakeToken}
+
+	known := newRPC(t, env, values{}) // the positive control: the environment does work
+	_, diags := known.plan(nil, b.resource(nil))
+	mustBeSilent(t, diags)
+	if f.manager.seen("dry ") != 1 {
+		t.Fatalf("calls were %q, want one dry run", f.manager.calls)
+	}
+
+	for _, name := range []string{"manager_url", "token"} {
+		r := newRPC(t, env, values{name: unknownText()})
+		_, diags := r.plan(nil, b.resource(nil))
+		mustBeSilent(t, diags)
+		if f.manager.seen("") != 1 {
+			t.Errorf("with an unknown %s the manager was asked: %q", name, f.manager.calls)
+		}
+	}
+	for _, name := range []string{"agent_token", "agent_tokens"} {
+		value := unknownText()
+		if name == "agent_tokens" {
+			value = tftypes.NewValue(tftypes.Map{ElementType: tftypes.String}, tftypes.UnknownValue)
+		}
+		r := newRPC(t, env, values{name: value})
+		_, diags := r.apply(t.Context(), nil, b.resource(nil))
+		mustSay(t, diags, "E Unable to create instance: ")
+		if f.agent.seen("") != 0 || len(f.instances) != 0 {
+			t.Errorf("with an unknown %s there were calls %q, %q", name, f.agent.calls, f.manager.calls)
+		}
+	}
+}
+
+// TestAgentTokens: an agent gets the token that is meant for it.
+func TestAgentTokens(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	b := f.backend()
+	one := tftypes.NewValue(tftypes.Map{ElementType: tftypes.String}, map[string]tftypes.Value{b.AgentURL + "/": text(fakeToken)})
+	for name, config := range map[string]values{
+		"one for this agent": {"token": text(fakeToken), "agent_token": text("wrong"), "agent_tokens": one},
+		"one for agents":     {"token": text(fakeToken), "agent_token": text(fakeToken)},
+		"one for all":        {"token": text(fakeToken)},
+	} {
+		r := newRPC(t, nil, config.with(values{"manager_url": text(b.ManagerURL)}))
+		_, diags := r.apply(t.Context(), nil, b.resource(nil))
+		for _, said := range summaries(diags) {
+			if !strings.HasPrefix(said, "W Instance existed already") { // by the case before
+				t.Errorf("%s: %s", name, said)
+			}
+		}
+	}
+	r := newRPC(t, nil, values{"manager_url": text(b.ManagerURL), "token": text(fakeToken), "agent_token": text("wrong")})
+	_, diags := r.apply(t.Context(), nil, b.resource(nil))
+	if len(diags) == 0 || diags[len(diags)-1].Summary != "Unable to configure client" {
+		t.Errorf("a wrong agent token gave %q", summaries(diags))
+	}
+}
+
+// TestKilledProvider: an apply whose provider was killed leaves things that Terraform does not know of. The next one takes
+// them over.
+func TestKilledProvider(t *testing.T) {
+	t.Parallel()
+	tests := map[string]func(*testing.T, *fake, backend){
+		"after everything": func(t *testing.T, _ *fake, b backend) {
+			r := b.rpc(t)
+			_, diags := r.apply(t.Context(), nil, b.resource(nil)) // the state is lost
+			r.must(nil, diags)
+		},
+		"after the server half": func(t *testing.T, _ *fake, b backend) {
+			b.mustCreate(t, "srv", api.InstanceSpec{GamePort: b.Ports[0], AgentURL: b.AgentURL})
+		},
+	}
+	for name, kill := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			b := f.backend()
+			kill(t, f, b)
+			r := b.rpc(t)
+			state, diags := r.apply(t.Context(), nil, b.resource(nil))
+			mustSay(t, diags, "W Instance existed already: ")
+			if status := r.fields(state)["status"]; !status.Equal(text("healthy")) {
+				t.Errorf("status is %s", status)
+			}
+			b.mustHave(t, 1, 1)
+		})
+	}
+}
+
+// TestUpdateOfOwnSettingsCallsNobody, with a change that must call as the positive control.
+func TestUpdateOfOwnSettingsCallsNobody(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	b := f.backend()
+	r := b.rpc(t)
+	state, diags := r.apply(t.Context(), nil, b.resource(nil))
+	r.must(nil, diags)
+	before := f.manager.seen("") + f.agent.seen("")
+
+	own := values{
+		"force_destroy": tftypes.NewValue(tftypes.Bool, true), "wait_for_connection": tftypes.NewValue(tftypes.Bool, false),
+		"timeouts": tftypes.NewValue(r.schema.AttributeTypes["timeouts"], map[string]tftypes.Value{
+			"create": text("9m"), "update": tftypes.NewValue(tftypes.String, nil), "delete": tftypes.NewValue(tftypes.String, nil),
+		}),
+	}
+	planned, diags := r.plan(&state, b.resource(own))
+	mustBeSilent(t, diags)
+	if !planned.IsFullyKnown() {
+		t.Errorf("the plan has unknown values: %s", planned)
+	}
+	state, diags = r.apply(t.Context(), &state, b.resource(own))
+	mustBeSilent(t, diags)
+	if !state.Equal(planned) {
+		t.Errorf("the state is %s, planned was %s", state, planned)
+	}
+	if after := f.manager.seen("") + f.agent.seen(""); after != before {
+		t.Errorf("there were %d calls, want none", after-before)
+	}
+
+	_, diags = r.apply(t.Context(), &state, b.resource(own.with(values{
+		"labels": tftypes.NewValue(tftypes.Map{ElementType: tftypes.String}, map[string]tftypes.Value{"a": text("b")}),
+	})))
+	mustBeSilent(t, diags)
+	if f.manager.seen(updateRoute) != 1 {
+		t.Error("a change of labels called nobody: the count above proves nothing")
+	}
+}
+
+// TestSilentAgentIsToldOnce: a dead agent costs a run one warning and one wait, however many resources it has.
+func TestSilentAgentIsToldOnce(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	b := f.backend()
+	r := b.rpc(t)
+	state, diags := r.apply(t.Context(), nil, b.resource(nil))
+	r.must(nil, diags)
+	f.agent.fail("*", fault{hang: true})
+	asked := f.agent.seen("")
+
+	r = b.rpc(t) // a new run
+	again, diags := r.read(state)
+	mustSay(t, diags, "W Unable to read client: ")
+	if !again.Equal(state) {
+		t.Errorf("the state is %s, was %s", again, state)
+	}
+	for range 5 {
+		_, diags = r.read(state)
+		mustBeSilent(t, diags)
+	}
+	if n := f.agent.seen("") - asked; n != 1 {
+		t.Errorf("the agent was asked %d times, want once", n)
+	}
+}
+
+// TestRepeatedCreateKeepsItsKey: however often its answer is lost, a create finds what it made to be its own.
+func TestRepeatedCreateKeepsItsKey(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	b := f.backend()
+	f.manager.fail(createRoute, fault{lost: true, times: 4}) // more than one call of the client tries
+	_, diags := b.rpc(t).apply(t.Context(), nil, b.resource(nil))
+	mustBeSilent(t, diags)
+	if posts := f.manager.seen(createRoute); posts != 5 {
+		t.Errorf("%d POSTs, want 5", posts)
+	}
+}
+
+// TestServerGoneAgentSilent: nobody knows whether the client is gone too, so the instance is not held to be.
+func TestServerGoneAgentSilent(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	b := f.backend()
+	r := b.rpc(t)
+	state, diags := r.apply(t.Context(), nil, b.resource(nil))
+	r.must(nil, diags)
+	b.mustDelete(t, "srv")
+	f.agent.fail("*", fault{cut: true})
+	state, diags = r.read(state)
+	mustSay(t, diags, "W Unable to read client: ")
+	if state.IsNull() {
+		t.Fatal("the instance was dropped from the state")
+	}
+	if fields := r.fields(state); !fields["status"].Equal(text("down")) || fields["client_config_sha256"].IsNull() {
+		t.Errorf("the state is %s", state)
+	}
+}
+
+// TestInterruptedCreate: ^C undoes what was begun.
+func TestInterruptedCreate(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	b := f.backend()
+	f.deaf = true
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	f.manager.fail(configRoute, fault{before: interrupt, times: 1})
+	r := b.rpc(t)
+	state, diags := r.apply(ctx, nil, b.resource(nil))
+	mustSay(t, diags, "E Unable to ")
+	if !state.IsNull() {
+		t.Errorf("the state is %s, want none", state)
+	}
+	b.mustHave(t, 0, 0)
+}
+
+// TestServerVanishesAfterThePlan: the plan said in place, so the update does not create behind its back.
+func TestServerVanishesAfterThePlan(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	b := f.backend()
+	r := b.rpc(t)
+	state, diags := r.apply(t.Context(), nil, b.resource(nil))
+	r.must(nil, diags)
+	b.mustDelete(t, "srv")
+	after, diags := r.apply(t.Context(), &state, b.resource(values{"game_port": number(b.Ports[1])}))
+	mustSay(t, diags, "E Unable to update instance: ")
+	if !after.Equal(state) {
+		t.Errorf("the state is %s, was %s", after, state)
+	}
+}
+
+// TestOldAgentUnreachableWarns, since the old client may still run.
+func TestOldAgentUnreachableWarns(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	b := f.backend()
+	r := b.rpc(t)
+	state, diags := r.apply(t.Context(), nil, b.resource(nil))
+	r.must(nil, diags)
+	f.agent.fail("*", fault{cut: true})
+	state, diags = r.apply(t.Context(), &state, b.resource(values{"agent_url": tftypes.NewValue(tftypes.String, nil)}))
+	mustSay(t, diags, "W Old client may still run: ")
+	if hash := r.fields(state)["client_config_sha256"]; !hash.IsNull() {
+		t.Errorf("client_config_sha256 is %s", hash)
+	}
+}
+
+// TestDriftIsPlanned: drift becomes a change in place although the configuration is the same.
+func TestDriftIsPlanned(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	b := f.backend()
+	r := b.rpc(t)
+	state, diags := r.apply(t.Context(), nil, b.resource(nil))
+	r.must(nil, diags)
+	planned, _ := r.plan(&state, b.resource(nil))
+	if !planned.Equal(state) {
+		t.Fatalf("without drift the plan is %s, want %s", planned, state)
+	}
+	b.mustDelete(t, "srv")
+	state, diags = r.read(state)
+	mustBeSilent(t, diags)
+	planned, diags = r.plan(&state, b.resource(nil))
+	mustBeSilent(t, diags)
+	fields := r.fields(planned)
+	for _, name := range []string{"status", "revision", "client_config_sha256", "rathole_port", "endpoints"} {
+		if fields[name].IsKnown() {
+			t.Errorf("%s is planned as %s, want unknown", name, fields[name])
+		}
+	}
+	var drift []tftypes.Value
+	if err := fields["drift"].As(&drift); err != nil || len(drift) != 0 {
+		t.Errorf("drift is planned as %s", fields["drift"])
+	}
+}
