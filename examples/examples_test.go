@@ -104,7 +104,7 @@ func (s stage) mustBeEmpty(t *testing.T) {
 	}
 }
 
-var both = []api.Protocol{api.TCP, api.UDP} //nolint:gochecknoglobals // a constant, if Go had such
+var both = []api.Protocol{api.TCP, api.UDP}
 
 func factories() map[string]func() (tfprotov6.ProviderServer, error) {
 	return map[string]func() (tfprotov6.ProviderServer, error){

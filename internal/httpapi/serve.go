@@ -94,9 +94,11 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 	cancelLate := context.AfterFunc(stop, cancel)
 	defer cancelLate()
 	err := srv.Shutdown(stop)
-	<-failed
 	if err != nil {
-		return errors.Join(fmt.Errorf("stop serving: %w", err), srv.Close())
+		err = errors.Join(fmt.Errorf("stop serving: %w", err), srv.Close())
 	}
-	return nil
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package rathole
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -100,12 +101,11 @@ func TestFindSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// A program that waits for ever is given up, and its children do not hold us.
+// A program that waits for ever is given up.
 func TestFindGivesUp(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	// The child ends with its standard input, which is /dev/null only for the script.
 	_, err := Find(ctx, script(t, `exec sleep 30`))
 	if !errors.Is(err, ErrNoEngine) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
@@ -157,7 +157,7 @@ func TestInstall(t *testing.T) {
 	// Another build of the same version, and no left-over. A process that runs the old file keeps it.
 	other := must[Binary](t)(Find(t.Context(), script(t, `echo "rathole 0.5.0" # other`)))
 	must[Binary](t)(Install(other, dir))
-	if os.SameFile(before, stat(t, want)) || string(read(t, want)) != string(read(t, other.Path)) {
+	if os.SameFile(before, stat(t, want)) || !bytes.Equal(read(t, want), read(t, other.Path)) {
 		t.Error("the other build was not installed by rename")
 	}
 	if entries := must[[]os.DirEntry](t)(os.ReadDir(filepath.Dir(want))); len(entries) != 1 {
@@ -169,6 +169,18 @@ func TestInstall(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	if entries := must[[]os.DirEntry](t)(os.ReadDir(filepath.Dir(want))); len(entries) != 1 {
+		t.Errorf("left over: %v", entries)
+	}
+}
+
+// A copy that fails half-way leaves no file behind.
+func TestInstallCleansUp(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if _, err := Install(Binary{Path: t.TempDir(), Version: Version}, dir); err == nil {
+		t.Fatal("a directory was installed")
+	}
+	if entries := must[[]os.DirEntry](t)(os.ReadDir(filepath.Join(dir, Version))); len(entries) != 0 {
 		t.Errorf("left over: %v", entries)
 	}
 }

@@ -335,7 +335,7 @@ func sameSecret(a, b secret.String) bool { return a.Reveal() == b.Reveal() }
 // Whatever is pushed, the agent answers soon and shortly.
 func TestParseClientIsBounded(t *testing.T) {
 	t.Parallel()
-	repeat := func(s string, n int) string { return strings.Repeat(s, n) }
+	repeat := strings.Repeat
 	numbered := func(format string, n int) string {
 		b := &strings.Builder{}
 		for i := range n {

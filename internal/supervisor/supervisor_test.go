@@ -120,7 +120,7 @@ func TestBackoffGrowsAndIsVisible(t *testing.T) {
 	wait.Eventually(t, 5*time.Second, func() error {
 		v, _ := s.Get("one")
 		if v.Attempts < 4 || v.Failure == nil || v.Phase != supervisor.PhaseBackoff {
-			return fmt.Errorf("attempts %d, failure %v, phase %s", v.Attempts, v.Failure, v.Phase)
+			return fmt.Errorf("attempts %d, phase %s: %w", v.Attempts, v.Phase, v.Failure)
 		}
 		if !strings.Contains(v.Failure.Message, "code 7") {
 			return fmt.Errorf("message %q does not tell the exit code", v.Failure.Message)

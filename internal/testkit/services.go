@@ -22,7 +22,7 @@ import (
 )
 
 // Token is the API token of every service that the kit starts. Tests search logs, states and command lines for it.
-const Token = "kit-token-that-must-never-be-seen" //nolint:gosec // not a credential of anything
+const Token = "kit-token-that-must-never-be-seen"
 
 // Running is a manager or an agent that answers on a port of its own.
 type Running struct {

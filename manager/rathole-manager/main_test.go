@@ -65,7 +65,7 @@ func TestStartIsRefusedWithASentence(t *testing.T) {
 		"clear text on a network": {[]string{"--listen", "0.0.0.0:0", "--public-host", "vps"}, "--plain-http"},
 		"half of TLS":             {[]string{"--tls-cert", "x.pem"}, "set both"},
 		"unknown flag":            {[]string{"--prot-start", "1"}, "--help"},
-		"unknown key in the file": {[]string{"--config", file("typo.toml", "port-strat = 1\n")}, "port-strat"},
+		"unknown key in the file": {[]string{"--config", file("typo.toml", "port-begin = 1\n")}, "port-begin"},
 		"broken file":             {[]string{"--config", file("broken.toml", "port-start = \n")}, "config file"},
 		"ports backwards":         {[]string{"--port-start", "20000", "--port-end", "10000"}, "swap"},
 		"ports from the file":     {[]string{"--config", file("ports.toml", "port-start = 20000\nport-end = 10000\n")}, "swap"},
