@@ -14,7 +14,8 @@ import (
 // CLI is a directory with a configuration, and the command line that a user would run in it, with the provider built from
 // this tree as a program of its own.
 type CLI struct {
-	Dir  string
+	Dir  string // of the configuration
+	Bin  string // of the provider's program
 	path string
 	env  []string
 }
@@ -33,7 +34,7 @@ func NewCLI(t testing.TB, from string, env ...string) *CLI {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the provider: %v\n%s", err, out)
 	}
-	c := &CLI{Dir: filepath.Join(dir, "work"), path: Terraform(t)}
+	c := &CLI{Dir: filepath.Join(dir, "work"), Bin: bin, path: Terraform(t)}
 	if err := os.CopyFS(c.Dir, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}

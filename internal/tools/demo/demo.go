@@ -43,7 +43,13 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.close()) }()
+	defer func() {
+		left := w.close()
+		if errors.Is(err, context.Canceled) && left == nil {
+			err = fmt.Errorf("interrupted; everything that was made is gone again (%w)", context.Canceled)
+		}
+		err = errors.Join(err, left)
+	}()
 
 	if err := w.build(ctx); err != nil {
 		return err

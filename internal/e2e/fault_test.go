@@ -1,0 +1,150 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit"
+)
+
+// TestAgentDown wants an error that names the agent and the step, and nothing anywhere.
+func TestAgentDown(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.write(t, s.instanceOn("http://127.0.0.1:9", "one", "game_port = 30000\n  timeouts  = { create = \"2s\" }"))
+	out, code := s.cli.Run(t, "apply", "-auto-approve", "-input=false")
+	if code == 0 || !strings.Contains(out, "http://127.0.0.1:9") || !strings.Contains(out, "Unable to reach agent") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	s.mustHaveNoState(t)
+	s.mustBeEmpty(t)
+}
+
+// TestAgentThatNeverAnswers accepts connections, and is silent from the given call on.
+func TestAgentThatNeverAnswers(t *testing.T) {
+	t.Parallel()
+	for name, silent := range map[string]func(r *http.Request) bool{
+		"from the start":     func(*http.Request) bool { return true },
+		"when it configures": func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/configure") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			end := make(chan struct{})
+			proxy := proxyTo(t, s.agent.URL, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if silent(r) {
+					select {
+					case <-r.Context().Done():
+					case <-end:
+					}
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+			defer close(end)
+			s.write(t, s.instanceOn(proxy, "one", "game_port = 30000\n  timeouts  = { create = \"3s\" }"))
+			out, code := s.cli.Run(t, "apply", "-auto-approve", "-input=false")
+			if code == 0 || !strings.Contains(out, proxy) {
+				t.Errorf("exit code %d\n%s", code, out)
+			}
+			s.mustHaveNoState(t)
+			s.mustBeEmpty(t)
+		})
+	}
+}
+
+func (s *stage) mustHaveNoState(t *testing.T) {
+	t.Helper()
+	if out := s.cli.MustRun(t, "state", "list"); strings.Contains(out, "rathole_instance") {
+		t.Errorf("in the state: %s", out)
+	}
+}
+
+// calls of a create, as the proxies see them.
+const callsOfCreate = 6
+
+// TestProviderKilled kills the provider's process before and after each call of a create; the next apply must converge.
+func TestProviderKilled(t *testing.T) {
+	t.Parallel()
+	for n := range int32(callsOfCreate) {
+		for _, when := range []string{"before", "after"} {
+			t.Run(fmt.Sprintf("%s call %d", when, n), func(t *testing.T) {
+				t.Parallel()
+				s := newStage(t)
+				var calls, killed atomic.Int32
+				hook := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+					if r.URL.Query().Get("dry_run") != "" { // the plan's
+						next.ServeHTTP(w, r)
+						return
+					}
+					fatal := calls.Add(1)-1 == n
+					if fatal && when == "before" {
+						killed.Add(kill(t, s.cli.Bin))
+						return
+					}
+					if fatal {
+						next.ServeHTTP(httptest.NewRecorder(), r)
+						killed.Add(kill(t, s.cli.Bin))
+						return
+					}
+					next.ServeHTTP(w, r)
+				}
+				manager, agent := proxyTo(t, s.manager.URL, hook), proxyTo(t, s.agent.URL, hook)
+				s.writeFor(t, manager, s.instanceOn(agent, "one", twoPorts))
+				if out, code := s.cli.Run(t, "apply", "-auto-approve", "-input=false"); code == 0 || killed.Load() != 1 {
+					t.Fatalf("%d providers killed, exit code %d\n%s", killed.Load(), code, out)
+				}
+				s.cli.Apply(t)
+				testkit.MustReach(t, s.public(30000), "satisfactory", api.TCP, api.UDP)
+				s.cli.MustBeUnchanged(t)
+				s.cli.Destroy(t)
+				s.mustBeEmpty(t)
+			})
+		}
+	}
+}
+
+// proxyTo puts a hook in front of a service and returns its URL.
+func proxyTo(t *testing.T, target string, hook func(w http.ResponseWriter, r *http.Request, next http.Handler)) string {
+	t.Helper()
+	u, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := httputil.NewSingleHostReverseProxy(u)
+	p := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hook(w, r, next) }))
+	t.Cleanup(p.Close)
+	return p.URL
+}
+
+// kill ends the provider that was started from a directory, and tells how many there were.
+func kill(t *testing.T, bin string) int32 {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	killed := int32(0)
+	for _, e := range entries {
+		exe, err := os.Readlink(filepath.Join("/proc", e.Name(), "exe"))
+		if err != nil || !strings.HasPrefix(exe, bin) {
+			continue
+		}
+		pid, err := strconv.Atoi(e.Name())
+		if err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			killed++
+		}
+	}
+	return killed
+}
