@@ -60,6 +60,8 @@ type Backend interface {
 	Stop(ctx context.Context, id string) error
 	// Clean removes what a stopped unit leaves outside its directory: its logs.
 	Clean(id string) error
+	// Tidy is called from time to time: it keeps what processes write on their own, their logs, within bounds.
+	Tidy() error
 	// Process returns a unit's process, the last one if it has ended; false if there never was one.
 	Process(id string) (Process, bool)
 	// List finds what really runs, strangers included, never from our own records, and takes it over.

@@ -122,20 +122,29 @@ func (s *Supervisor[S]) Run(ctx context.Context) error {
 	return s.cfg.Backend.Close()
 }
 
-// resync is how often every unit is looked at without a hint: hints may be lost, the truth is not.
-const resync = 30 * time.Second
+// How often the back end tidies up, and how often every unit is looked at without a hint: hints may be lost, the truth is
+// not.
+const (
+	tidy   = 10 * time.Second
+	resync = 30 * time.Second
+)
 
 // watch turns the back end's hints and the passing of time into work until ctx ends.
 func (s *Supervisor[S]) watch(ctx context.Context) {
-	tick := time.NewTicker(resync)
-	defer tick.Stop()
+	tidyTick, syncTick := time.NewTicker(tidy), time.NewTicker(resync)
+	defer tidyTick.Stop()
+	defer syncTick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case id := <-s.cfg.Backend.Events():
 			s.queue.add(id)
-		case <-tick.C:
+		case <-tidyTick.C:
+			if err := s.cfg.Backend.Tidy(); err != nil {
+				s.cfg.Log.Error("tidy up", "error", err)
+			}
+		case <-syncTick.C:
 			for _, v := range s.List() {
 				s.queue.add(v.Record.ID)
 			}

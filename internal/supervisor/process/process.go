@@ -298,5 +298,9 @@ func (b *Backend) Clean(id string) error {
 		delete(b.known, id)
 	}
 	b.mu.Unlock()
-	return errors.Join(removeIfThere(b.logPath(id)), removeIfThere(b.errPath(id)))
+	var errs []error
+	for _, path := range []string{b.logPath(id), b.errPath(id)} {
+		errs = append(errs, removeIfThere(path), removeIfThere(path+oldSuffix))
+	}
+	return errors.Join(errs...)
 }
