@@ -194,6 +194,15 @@ func TestGuideCommands(t *testing.T) {
 	if status, text := send("GET", "/api/rathole/clients?token="+testkit.Token, ""); status != http.StatusOK || !strings.Contains(text, `"srv_user123_abcd1234"`) {
 		t.Errorf("list: %d %s", status, text)
 	}
+	// The file that the manager gives, as it is.
+	toml := testkit.Curl(t, "POST", a.URL+path+"/configure?token="+testkit.Token, config("127.0.0.1:10001", "127.0.0.1:30000"), "Content-Type: application/toml")
+	if toml.Status != http.StatusOK || !strings.Contains(toml.Body, `"remote_addr":"127.0.0.1:10001"`) {
+		t.Errorf("configure by TOML: %d %s", toml.Status, toml.Body)
+	}
+	testkit.Curl(t, "POST", a.URL+path+"/configure", config("127.0.0.1:10001", "127.0.0.1:30000"), "Content-Type: application/toml").
+		MustBe(t, http.StatusUnauthorized, api.CodeUnauthorized)
+	testkit.Curl(t, "POST", a.URL+path+"/configure?token="+testkit.Token, strings.Repeat("#", 2<<20), "Content-Type: application/toml").
+		MustBe(t, http.StatusRequestEntityTooLarge, api.CodeBodyTooLarge)
 	if status, text := send("POST", path+"/stop?token="+testkit.Token, ""); status != http.StatusOK {
 		t.Errorf("stop: %d %s", status, text)
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // Handler returns the HTTP API.
-func (a *Agent) Handler() http.Handler { return a.api }
+func (a *Agent) Handler() http.Handler { return acceptTOML(a.api) }
 
 type (
 	clientIn struct {

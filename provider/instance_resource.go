@@ -130,8 +130,8 @@ func (r *instanceResource) Schema(ctx context.Context, _ resource.SchemaRequest,
 				},
 			},
 			"transport": schema.StringAttribute{
-				MarkdownDescription: "How the halves talk to each other: `tcp` (default) or `noise`. Noise encrypts the game's traffic, and costs half the " +
-					"throughput, 2.7 times the memory, and lets one silent connection to the control port block new players for 5 s.",
+				MarkdownDescription: "How the halves talk to each other: `tcp` (default) or `noise`. Noise encrypts the game's traffic; it costs throughput " +
+					"and memory, and lets one silent connection to the control port hold up new players for 5 s.",
 				Optional: true, Computed: true, Default: stringdefault.StaticString(string(api.TransportTCP)),
 				Validators: []validator.String{stringvalidator.OneOf(string(api.TransportTCP), string(api.TransportNoise))},
 			},

@@ -19,12 +19,12 @@ func (a *API) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		shown, err := shownToken(r)
 		if err != nil {
-			writeProblem(w, bodyProblem(err))
+			WriteProblem(w, BodyProblem(err))
 			return
 		}
 		if !a.cfg.Token.IsZero() && !isOpen(r.URL.Path) && !same(shown, a.cfg.Token.Reveal()) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="rathole"`)
-			writeProblem(w, &api.Problem{
+			WriteProblem(w, &api.Problem{
 				Status: http.StatusUnauthorized, Code: api.CodeUnauthorized,
 				Detail: "this needs the API token: send Authorization: Bearer TOKEN (or X-API-Token, or token in the query or the JSON body)",
 			})
@@ -76,7 +76,8 @@ func same(shown, token string) bool {
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-func bodyProblem(err error) *api.Problem {
+// BodyProblem is the answer to a body that cannot be read.
+func BodyProblem(err error) *api.Problem {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return tooLarge()

@@ -19,9 +19,9 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/secret"
 )
 
-// maxBody is the most that a request's body may hold, in bytes. The largest honest one, a client config with a hundred
+// MaxBody is the most that a request's body may hold, in bytes. The largest honest one, a client config with a hundred
 // services, needs a fortieth.
-const maxBody = 1 << 20
+const MaxBody = 1 << 20
 
 // Config is what an API is made with. Log, Problem, Health and Ready are required.
 type Config struct {
@@ -113,7 +113,7 @@ func (a *API) common(mux *http.ServeMux) {
 	})
 	mux.Handle("GET "+api.PathMetrics, promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, &api.Problem{
+		WriteProblem(w, &api.Problem{
 			Status: http.StatusNotFound, Code: api.CodeNoSuchRoute,
 			Detail: "there is no " + r.Method + " " + r.URL.Path + " here; " + api.PathOpenAPI + " lists what there is",
 		})
@@ -132,13 +132,13 @@ func asJSON(next http.Handler) http.Handler {
 
 func limitBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength > maxBody {
+		if r.ContentLength > MaxBody {
 			// Closing says so to a caller that is still sending.
 			w.Header().Set("Connection", "close")
-			writeProblem(w, tooLarge())
+			WriteProblem(w, tooLarge())
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
 		next.ServeHTTP(w, r)
 	})
 }

@@ -35,7 +35,7 @@ func NotReady() *api.Problem {
 func tooLarge() *api.Problem {
 	return &api.Problem{
 		Status: http.StatusRequestEntityTooLarge, Code: api.CodeBodyTooLarge,
-		Detail: fmt.Sprintf("the body is larger than %d bytes", maxBody),
+		Detail: fmt.Sprintf("the body is larger than %d bytes", MaxBody),
 	}
 }
 
@@ -112,7 +112,8 @@ func titled(p *api.Problem) *api.Problem {
 	return p
 }
 
-func writeProblem(w http.ResponseWriter, p *api.Problem) {
+// WriteProblem answers with a problem, for handlers that stand before the routes.
+func WriteProblem(w http.ResponseWriter, p *api.Problem) {
 	w.Header().Set("Content-Type", api.ProblemContentType)
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(titled(p)) // the caller has gone
