@@ -49,8 +49,8 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a := &Agent{cfg: cfg, engine: engine.New(cfg.Binary, filepath.Join(cfg.State, engineDir))}
 	a.sup = supervisor.New(supervisor.Config[spec]{
-		Store: store, Backend: backend, Rules: rules{engine.Rules[spec]{Engine: a.engine}},
-		Log: cfg.Log, UIDs: cfg.UIDs, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
+		Store: store, Backend: backend, Rules: rules{engine.Rules[spec]{Engine: a.engine, Rest: rest}},
+		Log: cfg.Log, UIDs: cfg.UIDs, Gone: a.seen.Forget, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
 	})
 	a.api = httpapi.New(httpapi.Config{
 		Title: "rathole-agent", Version: cfg.Version, Token: cfg.Token, Log: cfg.Log,

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -25,7 +26,11 @@ func (a *Agent) configure(ctx context.Context, id, text string, replace bool) (v
 		return view{}, err
 	}
 	defer a.byID.Lock(id)()
-	existing, found := a.sup.Get(id)
+	existing, err := a.sup.Get(id)
+	found := err == nil
+	if err != nil && !errors.Is(err, supervisor.ErrNotFound) {
+		return view{}, err
+	}
 	if found && existing.Record.Spec.Pushed == text {
 		return existing, nil
 	}
@@ -51,27 +56,34 @@ func (a *Agent) stop(ctx context.Context, id string) (bool, error) {
 		return false, err
 	}
 	defer a.byID.Lock(id)()
-	if _, found := a.sup.Get(id); !found {
+	if _, err := a.sup.Get(id); errors.Is(err, supervisor.ErrNotFound) {
 		return false, nil
+	} else if err != nil {
+		return false, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	if err := a.sup.Delete(ctx, id); err != nil {
-		return true, err
-	}
-	a.seen.Forget(id)
-	return true, nil
+	return true, a.sup.Delete(ctx, id)
 }
 
 // restart gives a client a new process.
 func (a *Agent) restart(ctx context.Context, id string) (view, error) {
 	defer a.byID.Lock(id)()
-	if _, found := a.sup.Get(id); !found {
-		return view{}, notFound(id)
+	if _, err := a.get(id); err != nil {
+		return view{}, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
 	return a.sup.Restart(ctx, id)
+}
+
+// get reads a client; that there is none is an *api.Problem.
+func (a *Agent) get(id string) (view, error) {
+	v, err := a.sup.Get(id)
+	if errors.Is(err, supervisor.ErrNotFound) {
+		err = notFound(id)
+	}
+	return v, err
 }
 
 func checkID(id string) error {

@@ -44,9 +44,9 @@ func (a *Agent) readRoutes() {
 	httpapi.Handle(a.api, huma.Operation{
 		OperationID: "get-client", Method: http.MethodGet, Path: api.PathClient, Summary: "Read a client",
 	}, func(ctx context.Context, in *clientIn) (*clientOut, error) {
-		v, ok := a.sup.Get(in.ID)
-		if !ok {
-			return nil, notFound(in.ID)
+		v, err := a.get(in.ID)
+		if err != nil {
+			return nil, err
 		}
 		return a.answer(ctx, v)
 	})
@@ -59,9 +59,9 @@ func (a *Agent) readRoutes() {
 	httpapi.Handle(a.api, huma.Operation{
 		OperationID: "client-logs", Method: http.MethodGet, Path: api.PathClient + "/logs", Summary: "Read the newest lines of a client's log",
 	}, func(_ context.Context, in *logsIn) (*logsOut, error) {
-		v, ok := a.sup.Get(in.ID)
-		if !ok {
-			return nil, notFound(in.ID)
+		v, err := a.get(in.ID)
+		if err != nil {
+			return nil, err
 		}
 		lines, err := rathole.TailLog(v.Process.Log, in.Lines)
 		if err != nil {
@@ -81,9 +81,6 @@ func (a *Agent) changeRoutes() {
 		OperationID: "configure-client", Method: http.MethodPost, Path: api.PathClient + "/configure",
 		Summary: "Run a client on a config; the same config again touches nothing",
 	}, func(ctx context.Context, in *configureIn) (*clientOut, error) {
-		if !a.sup.IsReady() {
-			return nil, httpapi.NotReady()
-		}
 		v, err := a.configure(ctx, in.ID, in.Body.ClientConfig, in.Replace)
 		if err != nil {
 			return nil, err
@@ -96,9 +93,6 @@ func (a *Agent) changeRoutes() {
 		OperationID: "stop-client", Method: http.MethodPost, Path: api.PathClient + "/stop", SkipValidateBody: true,
 		Summary: "Remove a client: process, config and record are gone when this answers, also if there was none",
 	}, func(ctx context.Context, in *clientIn) (*stopOut, error) {
-		if !a.sup.IsReady() {
-			return nil, httpapi.NotReady()
-		}
 		existed, err := a.stop(ctx, in.ID)
 		return &stopOut{Body: api.StopClient{ServerID: in.ID, Existed: existed}}, err
 	})
@@ -108,9 +102,6 @@ func (a *Agent) changeRoutes() {
 		OperationID: "restart-client", Method: http.MethodPost, Path: api.PathClient + "/restart",
 		Summary: "Replace a client's engine by a new process; its players are dropped",
 	}, func(ctx context.Context, in *clientIn) (*restartOut, error) {
-		if !a.sup.IsReady() {
-			return nil, httpapi.NotReady()
-		}
 		v, err := a.restart(ctx, in.ID)
 		if err != nil {
 			return nil, err

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"reflect"
 
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
@@ -26,20 +25,9 @@ func (r rules) Ready(ctx context.Context, _ record, p supervisor.Process) (bool,
 	return r.Watching(ctx, p), nil
 }
 
-// Reload implements supervisor.Rules. Services are reloaded without harm to the others; any other change makes rathole
-// restart itself inside, which a new process does better.
-func (r rules) Reload(ctx context.Context, rec record, p supervisor.Process, old string, swap func() error) (bool, error) {
-	before, err := rathole.ParseClient([]byte(old))
-	if err != nil {
-		return false, err
-	}
-	after, err := rathole.ParseClient([]byte(rec.Config))
-	if err != nil {
-		return false, err
-	}
-	before.Services, after.Services = nil, nil
-	if !reflect.DeepEqual(before, after) {
-		return false, nil
-	}
-	return r.Swap(ctx, p, swap)
+// rest is a client's config without its services.
+func rest(text string) (any, error) {
+	c, err := rathole.ParseClient([]byte(text))
+	c.Services = nil
+	return c, err
 }

@@ -72,7 +72,7 @@ func (a *Agent) accept(ctx context.Context, text string) (spec, error) {
 	if err := a.checkTargets(s); err != nil {
 		return spec{}, err
 	}
-	return s, a.supports(ctx, s.Transport)
+	return s, a.engine.Require(ctx, api.Transport(s.Transport), "client.transport.type")
 }
 
 func (a *Agent) checkTargets(s spec) error {
@@ -90,21 +90,6 @@ func (a *Agent) checkTargets(s spec) error {
 		}
 	}
 	return nil
-}
-
-func (a *Agent) supports(ctx context.Context, transport string) error {
-	b, err := a.engine.Binary(ctx)
-	if err != nil {
-		return &api.Problem{Status: http.StatusServiceUnavailable, Code: api.CodeEngineUnavailable, Detail: err.Error()}
-	}
-	if b.Supports(api.Transport(transport)) {
-		return nil
-	}
-	return &api.Problem{
-		Status: http.StatusUnprocessableEntity, Code: api.CodeTransportUnsupported,
-		Detail: fmt.Sprintf("the rathole of this host was built without %s: use tcp, or install a build that has it", transport),
-		Errors: []api.FieldError{{Location: "client.transport.type", Message: "not in this build of rathole", Value: transport}},
-	}
 }
 
 // unreadable tells what is wrong with a config, by key and line.

@@ -67,7 +67,7 @@ const dialledSYN = 1
 func connectedCondition(v view, k kernelView) api.Condition {
 	spec := v.Record.Spec
 	c := api.Condition{Type: api.Connected, Status: api.True, Reason: "connected", Message: "every service's control channel to " + spec.RemoteAddr + " is established"}
-	inodes, err := sockets.Inodes(v.Process.PID)
+	ours, err := sockets.Of(v.Process.PID, v.Record.UnixUID)
 	if err != nil {
 		c.Status, c.Reason, c.Message = api.Unknown, "unknown", "the engine's sockets cannot be read: "+err.Error()
 		return c
@@ -75,11 +75,13 @@ func connectedCondition(v view, k kernelView) api.Condition {
 	channel := engine.ControlChannel(spec.Transport)
 	have := 0
 	for _, s := range k.dialled {
-		if _, ours := inodes[s.Inode]; ours && s.BytesAcked == channel.FromClient+dialledSYN && s.BytesReceived >= channel.FromServer {
+		if ours(s) && s.BytesAcked == channel.FromClient+dialledSYN && s.BytesReceived >= channel.FromServer {
 			have++
 		}
 	}
 	switch want := len(spec.Services); {
+	case want == 0:
+		c.Status, c.Reason, c.Message = api.False, "no_services", "the client's config has no service: nothing is forwarded"
 	case have >= want:
 	case have > 0:
 		c.Status, c.Reason = api.False, "partly_connected"

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -33,10 +34,13 @@ func (m *Manager) update(ctx context.Context, req updateRequest) (view, error) {
 	if len(found) > 0 {
 		return view{}, httpapi.Invalid(found...)
 	}
+	if req.replaces != "" && !req.dry {
+		return view{}, onlyDry()
+	}
 	defer m.byID.Lock(req.id)()
-	existing, ok := m.sup.Get(req.id)
-	if !ok {
-		return view{}, notFound(req.id)
+	existing, err := m.get(req.id)
+	if err != nil {
+		return view{}, err
 	}
 	if err := matches(req.ifMatch, existing); err != nil {
 		return view{}, err
@@ -47,7 +51,7 @@ func (m *Manager) update(ctx context.Context, req updateRequest) (view, error) {
 		return existing, nil
 	}
 	if after.Transport != before.Transport {
-		if err := m.supports(ctx, after.Transport); err != nil {
+		if err := m.engine.Require(ctx, after.Transport, "body.transport"); err != nil {
 			return view{}, err
 		}
 	}
@@ -78,7 +82,7 @@ func (m *Manager) update(ctx context.Context, req updateRequest) (view, error) {
 
 // current is the specification that the record has now.
 func (m *Manager) current(id string, before spec) spec {
-	if v, ok := m.sup.Get(id); ok {
+	if v, err := m.sup.Get(id); err == nil {
 		return v.Record.Spec
 	}
 	return before
@@ -90,25 +94,35 @@ func (m *Manager) remove(ctx context.Context, id string) error {
 		return httpapi.Invalid(found...)
 	}
 	defer m.byID.Lock(id)()
-	if _, ok := m.sup.Get(id); !ok {
-		return notFound(id)
+	if _, err := m.get(id); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	if err := m.sup.Delete(ctx, id); err != nil {
-		return err
-	}
+	return m.sup.Delete(ctx, id)
+}
+
+// gone is told by the supervisor when nothing of an instance is left: only now its ports are free.
+func (m *Manager) gone(id string) {
 	m.ports.release(id, nil)
 	m.observer.seen.Forget(id)
-	return nil
+}
+
+// get reads an instance; that there is none is an *api.Problem.
+func (m *Manager) get(id string) (view, error) {
+	v, err := m.sup.Get(id)
+	if errors.Is(err, supervisor.ErrNotFound) {
+		err = notFound(id)
+	}
+	return v, err
 }
 
 // restart gives an instance a new engine.
 func (m *Manager) restart(ctx context.Context, id string) (view, error) {
 	defer m.byID.Lock(id)()
-	v, ok := m.sup.Get(id)
-	if !ok {
-		return view{}, notFound(id)
+	v, err := m.get(id)
+	if err != nil {
+		return view{}, err
 	}
 	if v.Record.Desired != supervisor.Running {
 		return view{}, httpapi.Invalid(api.FieldError{Location: "path.id", Message: fmt.Sprintf("instance %s is disabled: enable it by PUT with enabled = true", id)})

@@ -33,14 +33,19 @@ func (m *Manager) create(ctx context.Context, req createRequest) (v view, fresh 
 	if found := append(checkID(req.ServerID, "body.server_id"), m.check(req.InstanceSpec)...); len(found) > 0 {
 		return view{}, false, httpapi.Invalid(found...)
 	}
+	if req.replaces != "" && !req.dry {
+		return view{}, false, onlyDry()
+	}
 	defer m.byID.Lock(req.ServerID)()
-	if existing, found := m.sup.Get(req.ServerID); found {
+	existing, err := m.sup.Get(req.ServerID)
+	if err == nil {
 		return existing, existing.Record.Spec.CreateKey == req.key && req.key != "", m.sameAsBefore(existing, req)
 	}
-	if _, bad := m.sup.Quarantined()[req.ServerID]; bad {
-		return view{}, false, supervisor.ErrQuarantined
+	// One that is being removed still has its ports.
+	if err := m.sup.Vacant(ctx, req.ServerID); err != nil {
+		return view{}, false, err
 	}
-	if err := m.supports(ctx, req.Transport); err != nil {
+	if err := m.engine.Require(ctx, req.Transport, "body.transport"); err != nil {
 		return view{}, false, err
 	}
 	for range controlPortTries {
@@ -84,11 +89,15 @@ func (m *Manager) tryCreate(ctx context.Context, req createRequest) (view, error
 	if err == nil {
 		v, err = m.sup.Create(ctx, req.ServerID, draft)
 	}
-	if err != nil {
+	if err != nil && !m.sup.Has(req.ServerID) {
 		m.ports.release(req.ServerID, nil)
-		return view{}, err
 	}
-	return v, nil
+	return v, err
+}
+
+// onlyDry refuses replaces= where it would take ports from an instance that has them.
+func onlyDry() *api.Problem {
+	return httpapi.Invalid(api.FieldError{Location: "query.replaces", Message: "replaces goes with dry_run=true only"})
 }
 
 // draft gives a specification its secrets and configs.
@@ -118,19 +127,3 @@ func preview(id string, d supervisor.Draft[spec]) view {
 
 // isPreview tells a dry run's view from one of a record.
 func isPreview(v view) bool { return v.Record.UID == "" }
-
-// supports checks that the installed engine can do a transport.
-func (m *Manager) supports(ctx context.Context, t api.Transport) error {
-	b, err := m.engine.Binary(ctx)
-	if err != nil {
-		return &api.Problem{Status: http.StatusServiceUnavailable, Code: api.CodeEngineUnavailable, Detail: err.Error()}
-	}
-	if t == "" || b.Supports(t) {
-		return nil
-	}
-	return &api.Problem{
-		Status: http.StatusUnprocessableEntity, Code: api.CodeTransportUnsupported,
-		Detail: fmt.Sprintf("the installed rathole was built without %s: use tcp, or install a build that has it", t),
-		Errors: []api.FieldError{{Location: "body.transport", Message: "not in this build of rathole", Value: t}},
-	}
-}

@@ -10,8 +10,12 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 )
 
-// waitPoll is how often a waiting GET looks again.
-const waitPoll = 20 * time.Millisecond
+// A waiting GET looks again after waitPoll, and then ever more rarely, up to waitPollMax: a tunnel is up within a few
+// milliseconds of its client's start, or else it takes seconds.
+const (
+	waitPoll    = 10 * time.Millisecond
+	waitPollMax = 200 * time.Millisecond
+)
 
 // show gives instances as callers see them, with a status of this moment.
 func (m *Manager) show(ctx context.Context, views ...view) ([]api.Instance, error) {
@@ -76,23 +80,25 @@ func (m *Manager) warnings(s spec) []string {
 func (m *Manager) await(ctx context.Context, id string, want api.Status, timeout time.Duration) (view, api.Instance, error) {
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
-	tick := time.NewTicker(waitPoll)
-	defer tick.Stop()
+	pause := waitPoll
 	for last := false; ; {
-		v, ok := m.sup.Get(id)
-		if !ok {
-			return view{}, api.Instance{}, notFound(id)
+		v, err := m.get(id)
+		if err != nil {
+			return view{}, api.Instance{}, err
 		}
 		shown, err := m.showOne(ctx, v)
 		if err != nil || last || want == "" || shown.Status == want {
 			return v, shown, err
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
+			pause = min(pause*5/4, waitPollMax)
 		case <-deadline.C:
 			last = true
-		case <-ctx.Done():
+		case <-m.api.Draining():
 			last = true
+		case <-ctx.Done():
+			return view{}, api.Instance{}, ctx.Err()
 		}
 	}
 }

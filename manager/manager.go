@@ -34,8 +34,6 @@ type Manager struct {
 	observer *observer
 	api      *httpapi.API
 	byID     service.Keyed
-
-	indexed chan struct{} // closed once ports knows every record
 }
 
 // New checks the config and makes the service; nothing runs until Run. The caller holds the state directory's lock.
@@ -64,16 +62,15 @@ func New(cfg Config) (*Manager, error) {
 		engine:  engine.New(cfg.Binary, filepath.Join(cfg.State, engineDir)),
 		backend: backend,
 		ports:   newPorts(cfg, ephemeral),
-		indexed: make(chan struct{}),
 	}
 	m.sup = supervisor.New(supervisor.Config[spec]{
-		Store: store, Backend: backend, Rules: rules{engine.Rules[spec]{Engine: m.engine}, cfg.Bind},
-		Log: cfg.Log, UIDs: cfg.UIDs, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
+		Store: store, Backend: backend, Rules: rules{engine.Rules[spec]{Engine: m.engine, Rest: rest}, cfg.Bind},
+		Log: cfg.Log, UIDs: cfg.UIDs, Loaded: m.index, Gone: m.gone, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
 	})
 	m.observer = newObserver(m.cfg, m.sup)
 	m.api = httpapi.New(httpapi.Config{
 		Title: "rathole-manager", Version: cfg.Version, Token: cfg.Token, Log: cfg.Log,
-		Problem: engine.Problem, Health: m.health, Ready: m.ready, Collectors: []prometheus.Collector{collector{m}},
+		Problem: engine.Problem, Health: m.health, Ready: m.sup.IsReady, Collectors: []prometheus.Collector{collector{m}},
 	})
 	m.routes()
 	return m, nil
@@ -102,8 +99,6 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return
 		}
-		m.index()
-		close(m.indexed)
 		m.cfg.Log.Info("ready", "instances", len(m.sup.List()))
 		m.observer.run(ctx)
 	})
@@ -140,15 +135,6 @@ func configured(c rathole.ServerConfig) map[socket]string {
 		}
 	}
 	return all
-}
-
-func (m *Manager) ready() bool {
-	select {
-	case <-m.indexed:
-		return true
-	default:
-		return false
-	}
 }
 
 func (m *Manager) health() api.Health {

@@ -90,7 +90,7 @@ func (p *ports) release(id string, keep map[socket]string) {
 // claim is what an instance wants of ports.
 type claim struct {
 	id       string
-	replaces string // an instance whose ports count as free
+	replaces string // with dry: an instance whose ports count as free
 	control  int    // the control port that it has, 0 for a new one
 	services map[string]api.Service
 	field    func(service string) string // where a service's public port stands in the request
@@ -148,7 +148,7 @@ func (p *ports) explicit(ctx context.Context, c claim) (map[socket]holder, error
 		for _, proto := range svc.Protocols {
 			s := socket{svc.PublicPort, proto}
 			h, held := p.held[s]
-			if held && h.id != c.id && h.id != c.replaces {
+			if held && h.id != c.id && (!c.dry || h.id != c.replaces) {
 				return nil, instanceHas(s, h, c.field(name))
 			}
 			if !held {

@@ -57,9 +57,6 @@ func (m *Manager) createRoute() {
 		OperationID: "create-instance", Method: http.MethodPost, Path: api.PathInstances, DefaultStatus: http.StatusCreated,
 		Summary: "Create an instance, or find the one that the same request made",
 	}, func(ctx context.Context, in *in) (*instanceOut, error) {
-		if !m.ready() {
-			return nil, httpapi.NotReady()
-		}
 		v, fresh, err := m.create(ctx, createRequest{CreateInstance: in.Body, key: in.Key, replaces: in.Replaces, dry: in.DryRun})
 		if err != nil {
 			return nil, err
@@ -134,9 +131,9 @@ func (m *Manager) readRoutes() {
 	httpapi.Handle(m.api, huma.Operation{
 		OperationID: "instance-logs", Method: http.MethodGet, Path: api.PathInstance + "/logs", Summary: "Read the newest lines of an engine's log",
 	}, func(_ context.Context, in *logsIn) (*logsOut, error) {
-		v, ok := m.sup.Get(in.ID)
-		if !ok {
-			return nil, notFound(in.ID)
+		v, err := m.get(in.ID)
+		if err != nil {
+			return nil, err
 		}
 		lines, err := rathole.TailLog(v.Process.Log, in.Lines)
 		if err != nil {
@@ -196,9 +193,6 @@ func (m *Manager) changeRoutes() {
 		OperationID: "update-instance", Method: http.MethodPut, Path: api.PathInstance,
 		Summary: "Replace an instance's specification; the same one touches nothing",
 	}, func(ctx context.Context, in *putIn) (*instanceOut, error) {
-		if !m.ready() {
-			return nil, httpapi.NotReady()
-		}
 		v, err := m.update(ctx, updateRequest{UpdateInstance: in.Body, id: in.ID, ifMatch: in.IfMatch, replaces: in.Replaces, dry: in.DryRun})
 		if err != nil {
 			return nil, err
@@ -210,9 +204,6 @@ func (m *Manager) changeRoutes() {
 		OperationID: "delete-instance", Method: http.MethodDelete, Path: api.PathInstance, DefaultStatus: http.StatusNoContent,
 		Summary: "Remove an instance: engine, files and ports are gone when this answers",
 	}, func(ctx context.Context, in *instanceIn) (*struct{}, error) {
-		if !m.ready() {
-			return nil, httpapi.NotReady()
-		}
 		return nil, m.remove(ctx, in.ID)
 	})
 
@@ -221,9 +212,6 @@ func (m *Manager) changeRoutes() {
 		OperationID: "restart-instance", Method: http.MethodPost, Path: api.PathInstance + "/restart",
 		Summary: "Replace an instance's engine by a new process; its players are dropped",
 	}, func(ctx context.Context, in *instanceIn) (*restartOut, error) {
-		if !m.ready() {
-			return nil, httpapi.NotReady()
-		}
 		v, err := m.restart(ctx, in.ID)
 		if err != nil {
 			return nil, err
@@ -250,9 +238,9 @@ func (m *Manager) configRoute() {
 			tomlType:           {Schema: &huma.Schema{Type: huma.TypeString}},
 		}}},
 	}, func(_ context.Context, in *in) (*out, error) {
-		v, ok := m.sup.Get(in.ID)
-		if !ok {
-			return nil, notFound(in.ID)
+		v, err := m.get(in.ID)
+		if err != nil {
+			return nil, err
 		}
 		text, err := m.configFor(v, in.HostIP)
 		if err != nil {
@@ -272,8 +260,9 @@ func (m *Manager) configFor(v view, hostIP string) (string, error) {
 	if hostIP == "" || hostIP == s.HostIP {
 		return s.ClientConfig, nil
 	}
-	if !rathole.ValidHost(hostIP) {
-		return "", httpapi.Invalid(api.FieldError{Location: "query.host_ip", Message: "host_ip must be an IP address or a host name", Value: shorten(hostIP)})
+	var found fieldErrors
+	if checkHost(&found, "query.host_ip", hostIP); len(found) > 0 {
+		return "", httpapi.Invalid(found...)
 	}
 	return m.clientConfig(s, hostIP)
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"reflect"
+	"slices"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
@@ -44,7 +44,7 @@ func (r rules) Ready(ctx context.Context, rec record, p supervisor.Process) (boo
 	if !r.Watching(ctx, p) {
 		return false, nil
 	}
-	held, err := sockets.Inodes(p.PID)
+	ours, err := sockets.Of(p.PID, rec.UnixUID)
 	if err != nil {
 		return false, err
 	}
@@ -55,28 +55,12 @@ func (r rules) Ready(ctx context.Context, rec record, p supervisor.Process) (boo
 	if err != nil {
 		return false, err
 	}
-	for _, s := range listening {
-		if _, ours := held[s.Inode]; ours {
-			return true, nil
-		}
-	}
-	return false, nil
+	return slices.ContainsFunc(listening, ours), nil
 }
 
-// Reload implements supervisor.Rules. Services are reloaded without harm to the others; any other change makes rathole
-// restart itself inside, which a new process does better.
-func (r rules) Reload(ctx context.Context, rec record, p supervisor.Process, old string, swap func() error) (bool, error) {
-	before, err := rathole.ParseServer([]byte(old))
-	if err != nil {
-		return false, err
-	}
-	after, err := rathole.ParseServer([]byte(rec.Config))
-	if err != nil {
-		return false, err
-	}
-	before.Services, after.Services = nil, nil
-	if !reflect.DeepEqual(before, after) {
-		return false, nil
-	}
-	return r.Swap(ctx, p, swap)
+// rest is a server's config without its services.
+func rest(text string) (any, error) {
+	c, err := rathole.ParseServer([]byte(text))
+	c.Services = nil
+	return c, err
 }

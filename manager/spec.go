@@ -3,6 +3,7 @@ package manager
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"slices"
@@ -61,6 +62,10 @@ func resolve(req api.InstanceSpec, before *spec) spec {
 			}
 		}
 	}
+	asked := map[int]bool{}
+	for _, svc := range req.Services {
+		asked[svc.PublicPort] = true
+	}
 	for name, svc := range req.Services {
 		one := api.Service{
 			Protocols: slices.Clone(svc.Protocols), LocalPort: svc.LocalPort, PublicPort: svc.PublicPort, LocalHost: svc.LocalHost,
@@ -69,12 +74,21 @@ func resolve(req api.InstanceSpec, before *spec) spec {
 		if one.LocalHost == "" {
 			one.LocalHost = s.HostIP
 		}
-		if one.PublicPort == 0 && before != nil {
-			one.PublicPort = before.Services[name].PublicPort
+		// It keeps the port that it had, unless another service of this request asks for that one.
+		if kept := before.publicPort(name); one.PublicPort == 0 && !asked[kept] {
+			one.PublicPort = kept
 		}
 		s.Services[name] = one
 	}
 	return s
+}
+
+// publicPort is the public port of a service, 0 if there is none.
+func (s *spec) publicPort(service string) int {
+	if s == nil {
+		return 0
+	}
+	return s.Services[service].PublicPort
 }
 
 // same tells whether two specifications are equal after defaults. What the manager decided does not count, but for
@@ -143,9 +157,7 @@ func (m *Manager) check(req api.InstanceSpec) []api.FieldError {
 	m.checkPublic(&found, "body.game_port", req.GamePort)
 	m.checkPublic(&found, "body.beacon_port", req.BeaconPort)
 	m.checkServices(&found, req.Services)
-	if req.HostIP != "" && !rathole.ValidHost(req.HostIP) {
-		found.add("body.host_ip", "host_ip must be an IP address or a host name", shorten(req.HostIP))
-	}
+	checkHost(&found, "body.host_ip", req.HostIP)
 	checkAgentURL(&found, req.AgentURL)
 	for key, value := range req.Labels {
 		if key == "" || len(key) > maxLabelKey || len(value) > maxLabelValue {
@@ -163,14 +175,18 @@ func (m *Manager) checkServices(found *fieldErrors, services map[string]api.Serv
 			found.add(at, "a service's name is a small letter followed by up to 31 small letters, digits or -", nil)
 			continue
 		}
-		if svc.LocalHost != "" && !rathole.ValidHost(svc.LocalHost) {
-			found.add(at+".local_host", "local_host must be an IP address or a host name", shorten(svc.LocalHost))
+		checkHost(found, at+".local_host", svc.LocalHost)
+		if svc.LocalPort < 1 || svc.LocalPort > 65535 {
+			found.add(at+".local_port", "local_port must be 1 to 65535", svc.LocalPort)
+		}
+		if len(svc.Protocols) == 0 {
+			found.add(at+".protocols", "protocols must name tcp, udp or both", nil)
 		}
 		m.checkPublic(found, at+".public_port", svc.PublicPort)
 		protocols := map[api.Protocol]bool{}
 		for _, proto := range svc.Protocols {
-			if protocols[proto] {
-				found.add(at+".protocols", "a protocol is named twice", proto)
+			if protocols[proto] || (proto != api.TCP && proto != api.UDP) {
+				found.add(at+".protocols", "protocols must name tcp, udp or both, each once", shorten(string(proto)))
 				continue
 			}
 			protocols[proto] = true
@@ -193,6 +209,14 @@ func (m *Manager) checkPublic(found *fieldErrors, location string, port int) {
 		found.add(location, fmt.Sprintf("%d is the port of this API", port), port)
 	default:
 		found.add(location, fmt.Sprintf("%d is not among the public ports of this manager (%s)", port, showAll(m.cfg.Public)), port)
+	}
+}
+
+// checkHost checks where a game shall be; empty is left to the default. Nobody can dial the unspecified address.
+func checkHost(found *fieldErrors, location, host string) {
+	ip, err := netip.ParseAddr(host)
+	if host != "" && (!rathole.ValidHost(host) || (err == nil && ip.IsUnspecified())) {
+		found.add(location, "it must be the IP address or the host name of a machine", shorten(host))
 	}
 }
 

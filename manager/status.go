@@ -33,15 +33,14 @@ func (k kernelView) connected(port int, t api.Transport) int {
 	return n
 }
 
-// binds tells whether one of the sockets with these inodes has a port of a protocol.
-func (k kernelView) binds(s socket, inodes map[uint64]struct{}) bool {
+// binds tells whether one of an engine's own sockets has a port of a protocol.
+func (k kernelView) binds(s socket, ours func(sockets.Socket) bool) bool {
 	all := k.listening
 	if s.protocol == api.UDP {
 		all = k.bound
 	}
 	return slices.ContainsFunc(all, func(x sockets.Socket) bool {
-		_, ours := inodes[x.Inode]
-		return ours && int(x.Local.Port()) == s.port
+		return int(x.Local.Port()) == s.port && ours(x)
 	})
 }
 
@@ -107,7 +106,7 @@ func clientCondition(v view, k kernelView) api.Condition {
 
 func portsCondition(v view, k kernelView) api.Condition {
 	c := api.Condition{Type: api.PortsListening, Status: api.True, Reason: "listening", Message: "every public port is open"}
-	inodes, err := sockets.Inodes(v.Process.PID)
+	ours, err := sockets.Of(v.Process.PID, v.Record.UnixUID)
 	if err != nil {
 		c.Status, c.Reason, c.Message = api.Unknown, "unknown", "the engine's sockets cannot be read: "+err.Error()
 		return c
@@ -115,7 +114,7 @@ func portsCondition(v view, k kernelView) api.Condition {
 	var missing []string
 	stolen := false
 	for s, service := range v.Record.Spec.sockets() {
-		if service == "" || k.binds(s, inodes) {
+		if service == "" || k.binds(s, ours) {
 			continue
 		}
 		name := fmt.Sprintf("%d/%s", s.port, s.protocol)

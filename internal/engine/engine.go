@@ -6,10 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 )
 
@@ -19,8 +22,8 @@ type Engine struct {
 	path string // of the executable to find; empty: in PATH
 	dir  string // where it is copied to
 
-	mu     sync.Mutex
-	binary *rathole.Binary
+	finding sync.Mutex // held while the executable is looked for and copied, which takes a while
+	binary  atomic.Pointer[rathole.Binary]
 }
 
 // New returns an engine that is looked for when it is first needed. dir is the service's <state>/engine.
@@ -28,10 +31,13 @@ func New(path, dir string) *Engine { return &Engine{path: path, dir: dir} }
 
 // Binary finds and installs the executable. A failure is not kept: the next call looks again.
 func (e *Engine) Binary(ctx context.Context) (rathole.Binary, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.binary != nil {
-		return *e.binary, nil
+	if b := e.binary.Load(); b != nil {
+		return *b, nil
+	}
+	e.finding.Lock()
+	defer e.finding.Unlock()
+	if b := e.binary.Load(); b != nil {
+		return *b, nil
 	}
 	found, err := rathole.Find(ctx, e.path)
 	if err != nil {
@@ -41,18 +47,33 @@ func (e *Engine) Binary(ctx context.Context) (rathole.Binary, error) {
 	if err != nil {
 		return rathole.Binary{}, err
 	}
-	e.binary = &installed
+	e.binary.Store(&installed)
 	return installed, nil
 }
 
 // Version is the engine's version, empty if there is none yet.
 func (e *Engine) Version() string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.binary == nil {
+	b := e.binary.Load()
+	if b == nil {
 		return ""
 	}
-	return e.binary.Version
+	return b.Version
+}
+
+// Require tells whether the executable can do a transport; an *api.Problem about the field at location if not.
+func (e *Engine) Require(ctx context.Context, t api.Transport, location string) error {
+	b, err := e.Binary(ctx)
+	if err != nil {
+		return &api.Problem{Status: http.StatusServiceUnavailable, Code: api.CodeEngineUnavailable, Detail: err.Error()}
+	}
+	if t == "" || b.Supports(t) {
+		return nil
+	}
+	return &api.Problem{
+		Status: http.StatusUnprocessableEntity, Code: api.CodeTransportUnsupported,
+		Detail: fmt.Sprintf("the rathole of this machine was built without %s: use tcp, or install a build that has it", t),
+		Errors: []api.FieldError{{Location: location, Message: "not in this build of rathole", Value: t}},
+	}
 }
 
 // CheckInotify tells whether this user has an inotify instance left. rathole takes one to watch its config, and without

@@ -41,8 +41,8 @@ func explain(p supervisor.Process, watches bool) *supervisor.Failure {
 	case p.Exit.Known && p.Exit.Code == 1 && complaint != "":
 		return &supervisor.Failure{Reason: ReasonConfigRefused, Message: "rathole refuses its config: " + complaint}
 	}
-	if complaint == "" && len(lines) > 0 {
-		complaint = rathole.ParseLine(lines[len(lines)-1]).Text
+	if last, err := rathole.TailLog(p.Log, 1); complaint == "" && err == nil && len(last) == 1 {
+		complaint = rathole.ParseLine(last[0]).Text
 	}
 	f := &supervisor.Failure{Reason: ReasonExited, Message: "the engine " + p.Exit.String()}
 	if complaint != "" {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
@@ -18,7 +20,11 @@ const logWindow = 64 << 10
 const watchGrace = 300 * time.Millisecond
 
 // Rules is the part of supervisor.Rules that is the same for servers and clients.
-type Rules[S any] struct{ Engine *Engine }
+type Rules[S any] struct {
+	Engine *Engine
+	// Rest reads a config and returns all of it but the services, for comparison.
+	Rest func(text string) (any, error)
+}
 
 // Program implements supervisor.Rules.
 func (r Rules[S]) Program(supervisor.Record[S]) (string, error) {
@@ -30,9 +36,9 @@ func (r Rules[S]) Program(supervisor.Record[S]) (string, error) {
 }
 
 // Preflight implements supervisor.Rules: without inotify, rathole exits with code 0 and no word of why.
-func (r Rules[S]) Preflight(ctx context.Context, _ supervisor.Record[S]) error {
-	if !r.watches(ctx) {
-		return nil
+func (r Rules[S]) Preflight(ctx context.Context, rec supervisor.Record[S]) error {
+	if !r.watches(ctx) || rec.UnixUID != 0 {
+		return nil // a user of its own has a quota of its own, which only that user can ask for
 	}
 	if err := CheckInotify(); err != nil {
 		return &supervisor.Failure{Reason: ReasonInotifyExhausted, Message: err.Error()}
@@ -75,12 +81,38 @@ func Said(p supervisor.Process, kind rathole.Kind) bool {
 // reloadWait is how long a running engine may take to notice a new config; measured: 1-3 ms.
 const reloadWait = time.Second
 
-// Swap replaces a running engine's config by swap, and waits until its log says that it took it. False: this build does
-// not watch, or has not noticed within a second (under load one change in fifty is lost for good).
-func (r Rules[S]) Swap(ctx context.Context, p supervisor.Process, swap func() error) (bool, error) {
-	if !r.watches(ctx) {
-		return false, nil
+// Reload implements supervisor.Rules. Services are reloaded without harm to the others; any other change makes rathole
+// restart itself inside, which a new process does better.
+func (r Rules[S]) Reload(ctx context.Context, rec supervisor.Record[S], p supervisor.Process, old string, swap func() error) (bool, error) {
+	before, err := r.Rest(old)
+	if err != nil {
+		return false, err
 	}
+	after, err := r.Rest(rec.Config)
+	if err != nil || !reflect.DeepEqual(before, after) || !r.watches(ctx) {
+		return false, err
+	}
+	if old == rec.Config && reloadedSince(p, rec.UpdatedAt) {
+		return true, nil // a service that was killed meanwhile had replaced the file, and the engine took it
+	}
+	return r.swap(ctx, p, swap)
+}
+
+// reloadedSince tells whether an engine's log has a reload after a time.
+func reloadedSince(p supervisor.Process, since time.Time) bool {
+	lines, err := rathole.TailLog(p.Log, 1000)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(lines, func(text string) bool {
+		line := rathole.ParseLine(text)
+		return line.Kind == rathole.KindReloadDetected && line.Time.After(since)
+	})
+}
+
+// swap replaces a running engine's config, and waits until its log says that it took it. False: it has not noticed within
+// a second (under load one change in fifty is lost for good).
+func (r Rules[S]) swap(ctx context.Context, p supervisor.Process, swap func() error) (bool, error) {
 	info, err := os.Stat(p.Log)
 	if err != nil {
 		return false, err

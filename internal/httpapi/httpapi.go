@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -44,7 +45,13 @@ type API struct {
 	cfg      Config
 	registry *prometheus.Registry
 	handler  http.Handler
+	draining chan struct{}
+	drain    func()
 }
+
+// strictCasing makes validation look at the names that are documented, and no others: encoding/json takes LOCAL_PORT for
+// local_port, and would so let a second spelling past the rules of the first.
+var strictCasing = sync.OnceFunc(func() { huma.ValidateStrictCasing = true }) //nolint:gochecknoglobals // huma's switch is a variable of its package
 
 // New returns an API with the routes that every service has: /health and /ready, which need no token, /metrics and
 // /openapi.json, which do.
@@ -53,10 +60,13 @@ func New(cfg Config) *API {
 	hc := huma.DefaultConfig(cfg.Title, cfg.Version)
 	hc.CreateHooks = nil // no $schema links in the answers
 	hc.DocsPath, hc.SchemasPath = "", ""
+	hc.RejectUnknownQueryParameters = true // dryrun=true must not create
+	strictCasing()
 	hc.Info.License = &huma.License{Name: "MPL-2.0"}
 	hc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 	hc.Security = []map[string][]string{{"token": {}}}
-	a := &API{cfg: cfg, registry: prometheus.NewRegistry()}
+	a := &API{cfg: cfg, registry: prometheus.NewRegistry(), draining: make(chan struct{})}
+	a.drain = sync.OnceFunc(func() { close(a.draining) })
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.registry.MustRegister(cfg.Collectors...)
 	hc.Transformers = []huma.Transformer{a.problems}
@@ -72,6 +82,12 @@ func New(cfg Config) *API {
 	return a
 }
 
+// Draining is closed when the service is about to end: who waits for something answers with what is.
+func (a *API) Draining() <-chan struct{} { return a.draining }
+
+// Drain closes Draining.
+func (a *API) Drain() { a.drain() }
+
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
 
@@ -80,8 +96,18 @@ func Schema[T any](a *API) *huma.Schema {
 	return a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
 }
 
-// Handle adds a route. What h returns as an error is told to the caller as the Config's Problem puts it.
+// Handle adds a route that answers once the service is ready; before, it does not know what it has, and "there is no such
+// instance" would be a lie. What h returns as an error is told to the caller as the Config's Problem puts it.
 func Handle[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O, error)) {
+	handle(a, op, func(ctx context.Context, in *I) (*O, error) {
+		if !a.cfg.Ready() {
+			return nil, NotReady()
+		}
+		return h(ctx, in)
+	})
+}
+
+func handle[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O, error)) {
 	op.Errors = nil // every operation answers problems; listing each status would repeat the table of the docs
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
@@ -96,13 +122,13 @@ func (a *API) common(mux *http.ServeMux) {
 	open := []map[string][]string{{}}
 	type health struct{ Body api.Health }
 	type ready struct{ Body api.Ready }
-	Handle(a, huma.Operation{
+	handle(a, huma.Operation{
 		OperationID: "health", Method: http.MethodGet, Path: api.PathHealth, Security: open,
 		Summary: "The process answers",
 	}, func(context.Context, *struct{}) (*health, error) {
 		return &health{Body: a.cfg.Health()}, nil
 	})
-	Handle(a, huma.Operation{
+	handle(a, huma.Operation{
 		OperationID: "ready", Method: http.MethodGet, Path: api.PathReady, Security: open,
 		Summary: "Records are loaded, running engines adopted, changes accepted",
 	}, func(context.Context, *struct{}) (*ready, error) {

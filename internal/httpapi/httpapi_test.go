@@ -27,13 +27,13 @@ type echo struct {
 }
 
 // server has one route, which fails as its caller asks.
-func server(t *testing.T, log io.Writer, seen *string) *API {
+func server(t *testing.T, log io.Writer, seen *string, ready bool) *API {
 	t.Helper()
 	a := New(Config{
 		Title: "test", Version: "1", Token: secret.New(token), Log: slog.New(slog.NewTextHandler(log, nil)),
 		Problem: func(error) *api.Problem { return nil },
 		Health:  func() api.Health { return api.Health{Features: []string{}} },
-		Ready:   func() bool { return false },
+		Ready:   func() bool { return ready },
 	})
 	Handle(a, huma.Operation{OperationID: "echo", Method: http.MethodPost, Path: "/echo"}, func(_ context.Context, in *echo) (*struct{}, error) {
 		switch in.Body.Port {
@@ -87,7 +87,7 @@ func TestWaysToShowTheToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var seen string
-			code, body := send(t, server(t, io.Discard, &seen), "POST", tc.target, tc.body, tc.header)
+			code, body := send(t, server(t, io.Discard, &seen, true), "POST", tc.target, tc.body, tc.header)
 			if code != tc.want {
 				t.Errorf("%d %s, want %d", code, body, tc.want)
 			}
@@ -118,7 +118,7 @@ func TestErrorsSayWhatCallersMayKnow(t *testing.T) {
 			t.Parallel()
 			var log strings.Builder
 			var seen string
-			code, body := send(t, server(t, &log, &seen), "POST", "/echo", tc.body, "Authorization: Bearer "+token)
+			code, body := send(t, server(t, &log, &seen, true), "POST", "/echo", tc.body, "Authorization: Bearer "+token)
 			var p api.Problem
 			if err := json.Unmarshal([]byte(body), &p); err != nil {
 				t.Fatalf("%d %s: %v", code, body, err)
@@ -142,11 +142,16 @@ func TestErrorsSayWhatCallersMayKnow(t *testing.T) {
 func TestOpenRoutes(t *testing.T) {
 	t.Parallel()
 	var seen string
-	h := server(t, io.Discard, &seen)
+	h := server(t, io.Discard, &seen, false)
 	for target, want := range map[string]int{"/health": 200, "/ready": 503, "/health/": 401, "//health": 401, "/metrics": 401, "/openapi.json": 401, "/": 401} {
 		if code, body := send(t, h, "GET", target, ""); code != want {
 			t.Errorf("GET %s: %d %s, want %d", target, code, body, want)
 		}
+	}
+	// Before it is ready, a service does not know what it has.
+	code, body := send(t, h, "POST", "/echo", `{"port": 9}`, "Authorization: Bearer "+token)
+	if code != 503 || !strings.Contains(body, string(api.CodeNotReady)) {
+		t.Errorf("before ready: %d %s", code, body)
 	}
 }
 

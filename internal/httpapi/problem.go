@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +45,9 @@ func (a *API) problem(op huma.Operation, err error) *api.Problem {
 	var p *api.Problem
 	if !errors.As(err, &p) {
 		p = a.cfg.Problem(err)
+	}
+	if p == nil && errors.Is(err, context.Canceled) {
+		p = &api.Problem{Status: http.StatusServiceUnavailable, Code: api.CodeInternal, Detail: "the caller hung up"}
 	}
 	if p == nil {
 		a.cfg.Log.Error("request failed", "operation", op.OperationID, "error", err)
@@ -89,7 +93,7 @@ func codeOf(status int) api.Code {
 // field.
 func harmless(e *huma.ErrorDetail) any {
 	location := strings.ToLower(e.Location)
-	if strings.HasSuffix(location, "token") || strings.HasSuffix(location, "clientconfig") {
+	if location == "body" || strings.HasSuffix(location, "token") || strings.HasSuffix(location, "clientconfig") {
 		return nil
 	}
 	switch v := e.Value.(type) {

@@ -68,7 +68,8 @@ func IsLoopback(address string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// Serve answers on ln until ctx ends, then lets running requests finish for up to 10 s.
+// Serve answers on ln until ctx ends, then lets running requests finish for up to 10 s. A handler with a method Drain is told
+// when that begins.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -81,6 +82,9 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // scanners' broken requests
 		BaseContext:       func(net.Listener) context.Context { return requests },
+	}
+	if d, ok := h.(interface{ Drain() }); ok {
+		srv.RegisterOnShutdown(d.Drain)
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()

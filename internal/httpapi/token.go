@@ -14,7 +14,7 @@ import (
 // Token decides a service's API token: the given one, else what file holds, else what <state>/token holds, else a random
 // one that is written there (0600). place is the file that has it, empty for a given token.
 func Token(given, file, state string) (token secret.String, place string, err error) {
-	if given != "" {
+	if given = strings.TrimSpace(given); given != "" {
 		return secret.New(given), "", nil
 	}
 	if file != "" {
@@ -27,7 +27,11 @@ func Token(given, file, state string) (token secret.String, place string, err er
 		return token, place, err
 	}
 	token = secret.Random()
-	if err := os.WriteFile(place, []byte(token.Reveal()+"\n"), 0o600); err != nil {
+	err = os.WriteFile(place+".next", []byte(token.Reveal()+"\n"), 0o600)
+	if err == nil {
+		err = os.Rename(place+".next", place) // half a token must never be found
+	}
+	if err != nil {
 		return secret.String{}, "", fmt.Errorf("write the generated token: %w", err)
 	}
 	return token, place, nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor/process"
 )
 
 // ProcessRunning is the condition that a unit's engine runs, and why not.
@@ -17,6 +18,9 @@ func ProcessRunning[S any](v supervisor.View[S]) api.Condition {
 	}
 	adopted := v.Phase == supervisor.PhaseStarting && v.Process.Adopted && v.Process.Exit == nil
 	switch {
+	case (v.Phase == supervisor.PhaseRunning || adopted) && process.Stopped(v.Process.PID):
+		c.Reason = "stopped"
+		c.Message = fmt.Sprintf("process %d is stopped by a signal (SIGSTOP) or a debugger: it exists and does nothing", v.Process.PID)
 	case v.Phase == supervisor.PhaseRunning || adopted:
 		return c
 	case v.Failure != nil:

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"sync"
 	"syscall"
 
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
@@ -77,6 +76,10 @@ func (f Flags) Serve(ctx context.Context, p Program, listen string, stderr io.Wr
 		return err
 	}
 	defer func() { _ = lock.Close() }()
+	// Engines are known again by the path of their config: by whatever name the directory is given, it must be the same.
+	if state, err = filepath.EvalSymlinks(state); err != nil {
+		return fmt.Errorf("find the state directory: %w", err)
+	}
 	token, err := f.token(state, log)
 	if err != nil {
 		return err
@@ -100,26 +103,24 @@ func (f Flags) Serve(ctx context.Context, p Program, listen string, stderr io.Wr
 	if ready != nil {
 		ready(ln.Addr())
 	}
-	return Together(ctx,
-		func(ctx context.Context) error { return svc.Run(ctx) },
-		func(ctx context.Context) error { return httpapi.Serve(ctx, ln, svc.Handler(), log) },
-	)
+	return Run(ctx, svc, ln, log)
 }
 
-// Together runs all until the first ends or ctx does, then lets the others end.
-func Together(ctx context.Context, all ...func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	errs := make([]error, len(all))
-	var wg sync.WaitGroup
-	for i, run := range all {
-		wg.Go(func() {
-			defer cancel()
-			errs[i] = run(ctx)
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
+// Run runs a service and answers for it on ln until ctx ends or the service does. The end has an order: first the last
+// request gets its answer, then the service stops, for the requests are carried out by what it runs.
+func Run(ctx context.Context, svc Service, ln net.Listener, log *slog.Logger) error {
+	serving, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	running, stopRunning := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRunning()
+	ended := make(chan error, 1)
+	go func() {
+		defer stopServing()
+		ended <- svc.Run(running)
+	}()
+	err := httpapi.Serve(serving, ln, svc.Handler(), log)
+	stopRunning()
+	return errors.Join(err, <-ended)
 }
 
 func (f Flags) logger(w io.Writer) *slog.Logger {

@@ -70,3 +70,16 @@ func socketInode(link []byte) (uint64, bool) {
 	inode, err := strconv.ParseUint(string(digits), 10, 64)
 	return inode, err == nil
 }
+
+// Of returns what tells a process's sockets from others'. A process that has a unix user of its own is known by that
+// user, which needs no privilege over it; else (uid 0) by the descriptors that it holds, with the errors of [Inodes].
+func Of(pid, uid int) (func(Socket) bool, error) {
+	if uid != 0 {
+		return func(s Socket) bool { return int(s.UID) == uid && s.Inode != 0 }, nil
+	}
+	held, err := Inodes(pid)
+	return func(s Socket) bool {
+		_, ours := held[s.Inode]
+		return ours
+	}, err
+}

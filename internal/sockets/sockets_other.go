@@ -27,5 +27,8 @@ func Holder(context.Context, api.Protocol, netip.AddrPort) (Owner, bool, error) 
 // Inodes needs Linux.
 func Inodes(int) (map[uint64]struct{}, error) { return nil, errNotLinux }
 
+// Of needs Linux.
+func Of(int, int) (func(Socket) bool, error) { return nil, errNotLinux }
+
 // DualStack needs Linux.
 func DualStack() (bool, error) { return false, errNotLinux }

@@ -19,6 +19,7 @@ const (
 	hintsFile    = "hints.json"
 	createPrefix = ".new-"
 	trashPrefix  = ".trash-"
+	nextPrefix   = ".next-" // inside a unit: the next record, which may hold secrets
 )
 
 // Directory is a Store with one directory per unit, so that one torn file is one unit's trouble:
@@ -34,8 +35,8 @@ type Directory struct {
 // NewDirectory makes path if needed (0711: a unit's process may run as another user and must reach its config) and
 // returns the store. crash, if not nil, is called at each named crash point; only tests pass one.
 func NewDirectory(path string, crash func(point string)) (*Directory, error) {
-	if err := os.MkdirAll(path, 0o711); err != nil {
-		return nil, fmt.Errorf("make %s: %w", path, err)
+	if err := makeSearchable(path); err != nil {
+		return nil, err
 	}
 	if crash == nil {
 		crash = func(string) {}
@@ -65,6 +66,9 @@ func (d *Directory) Load(ctx context.Context) ([]Stored, error) {
 		if !e.IsDir() || strings.HasPrefix(name, ".") {
 			continue
 		}
+		if err := sweep(filepath.Join(d.path, name)); err != nil {
+			return nil, err
+		}
 		text, err := os.ReadFile(filepath.Join(d.path, name, recordFile))
 		found = append(found, Stored{ID: name, Text: text, Hints: d.hints(name), Err: err})
 	}
@@ -78,12 +82,18 @@ func (d *Directory) Create(_ context.Context, id string, text []byte) error {
 	if _, err := os.Lstat(final); err == nil {
 		return ErrExists
 	}
+	// Opened before the commit point: afterwards there is no way back, and nothing may fail for want of a descriptor.
+	parent, err := os.Open(d.path)
+	if err != nil {
+		return fmt.Errorf("open the records: %w", err)
+	}
+	defer func() { _ = parent.Close() }()
 	fresh := filepath.Join(d.path, createPrefix+rand.Text())
-	if err := os.Mkdir(fresh, 0o711); err != nil {
-		return fmt.Errorf("make unit directory: %w", err)
+	if err := makeSearchable(fresh); err != nil {
+		return err
 	}
 	d.crash("create.directory")
-	err := errors.Join(writeSynced(filepath.Join(fresh, recordFile), text), syncDirectory(fresh))
+	err = errors.Join(writeSynced(filepath.Join(fresh, recordFile), text), syncDirectory(fresh))
 	if err == nil {
 		d.crash("create.written")
 		err = os.Rename(fresh, final)
@@ -95,13 +105,21 @@ func (d *Directory) Create(_ context.Context, id string, text []byte) error {
 		return errors.Join(fmt.Errorf("write record %s: %w", id, err), os.RemoveAll(fresh))
 	}
 	d.crash("create.renamed")
-	return syncDirectory(d.path)
+	if err := parent.Sync(); err != nil {
+		return errors.Join(fmt.Errorf("commit record %s: %w", id, err), d.discard(id))
+	}
+	return nil
 }
 
 // Replace implements Store; its rename is the commit point.
 func (d *Directory) Replace(_ context.Context, id string, text []byte) error {
 	dir := filepath.Join(d.path, id)
-	next := filepath.Join(dir, ".next-"+rand.Text())
+	unit, err := os.Open(dir) // as in Create
+	if err != nil {
+		return fmt.Errorf("write record %s: %w", id, err)
+	}
+	defer func() { _ = unit.Close() }()
+	next := filepath.Join(dir, nextPrefix+rand.Text())
 	if err := writeSynced(next, text); err != nil {
 		return errors.Join(fmt.Errorf("write record %s: %w", id, err), removeIfThere(next))
 	}
@@ -110,7 +128,7 @@ func (d *Directory) Replace(_ context.Context, id string, text []byte) error {
 		return errors.Join(fmt.Errorf("commit record %s: %w", id, err), removeIfThere(next))
 	}
 	d.crash("replace.renamed")
-	return syncDirectory(dir)
+	return unit.Sync()
 }
 
 // SetHints implements Store.
@@ -140,7 +158,9 @@ func (d *Directory) hints(id string) map[string]string {
 }
 
 // Remove implements Store. The record goes in one rename, so a half-removed unit is never read as one.
-func (d *Directory) Remove(_ context.Context, id string) error {
+func (d *Directory) Remove(_ context.Context, id string) error { return d.discard(id) }
+
+func (d *Directory) discard(id string) error {
 	trash := filepath.Join(d.path, trashPrefix+id+"-"+rand.Text())
 	if err := os.Rename(filepath.Join(d.path, id), trash); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -154,6 +174,23 @@ func (d *Directory) Remove(_ context.Context, id string) error {
 	}
 	if err := os.RemoveAll(trash); err != nil {
 		return fmt.Errorf("remove %s: %w", trash, err)
+	}
+	return nil
+}
+
+// sweep removes the next records that were never committed.
+func sweep(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, nextPrefix+"*"))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+// makeSearchable makes a directory that other users may pass through, whatever the umask.
+func makeSearchable(path string) error {
+	if err := errors.Join(os.MkdirAll(path, 0o711), os.Chmod(path, 0o711)); err != nil {
+		return fmt.Errorf("make %s: %w", path, err)
 	}
 	return nil
 }

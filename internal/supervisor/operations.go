@@ -12,6 +12,9 @@ import (
 	"github.com/google/uuid"
 )
 
+// undoTimeout bounds the removal of what a failed create has begun. What is not removed by then is removed later.
+const undoTimeout = 30 * time.Second
+
 // Draft is what the owner decides about a record; the supervisor adds the rest.
 type Draft[S any] struct {
 	Desired Desired
@@ -22,7 +25,7 @@ type Draft[S any] struct {
 // Create commits a new record and waits until its process is ready. An error means that nothing exists: a process that
 // does not come up takes its record with it. If ctx ends first, the unit is removed as well.
 func (s *Supervisor[S]) Create(ctx context.Context, id string, d Draft[S]) (View[S], error) {
-	if err := s.vacant(ctx, id); err != nil {
+	if err := s.Vacant(ctx, id); err != nil {
 		return View[S]{}, err
 	}
 	uid := s.takeUID(id)
@@ -51,14 +54,16 @@ func (s *Supervisor[S]) Create(ctx context.Context, id string, d Draft[S]) (View
 		return v, nil
 	}
 	// The caller is told of an error, perhaps one of its own making; either way nothing may stay behind.
-	if undo := s.Delete(context.WithoutCancel(ctx), id); undo != nil && !errors.Is(undo, ErrNotFound) {
+	undoing, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if undo := s.Delete(undoing, id); undo != nil && !errors.Is(undo, ErrNotFound) {
 		return v, errors.Join(err, fmt.Errorf("remove what was begun: %w", undo))
 	}
 	return v, err
 }
 
-// vacant returns nil when a unit may be created: no record has its name, and none is still being removed.
-func (s *Supervisor[S]) vacant(ctx context.Context, id string) error {
+// Vacant returns nil when a unit may be created: no record has its name. One that is being removed is waited for.
+func (s *Supervisor[S]) Vacant(ctx context.Context, id string) error {
 	u, err := s.unit(id)
 	if errors.Is(err, ErrNotFound) {
 		return nil
@@ -69,7 +74,7 @@ func (s *Supervisor[S]) vacant(ctx context.Context, id string) error {
 	if v, _ := u.snapshot(); v.Record.Desired != Absent {
 		return ErrExists
 	}
-	_, err = u.wait(ctx, func(v View[S]) bool { return v.Phase == PhaseGone })
+	_, err = u.wait(ctx, s.ended, func(v View[S]) bool { return v.Phase == PhaseGone })
 	return err
 }
 
@@ -112,7 +117,7 @@ func (s *Supervisor[S]) Delete(ctx context.Context, id string) error {
 		return err
 	}
 	s.queue.add(id)
-	_, err = u.wait(ctx, func(v View[S]) bool { return v.Phase == PhaseGone })
+	_, err = u.wait(ctx, s.ended, func(v View[S]) bool { return v.Phase == PhaseGone })
 	if err != nil {
 		return fmt.Errorf("wait until %s is gone: %w", id, err)
 	}
@@ -133,23 +138,31 @@ func (s *Supervisor[S]) Restart(ctx context.Context, id string) (View[S], error)
 	u.restart = true
 	u.mu.Unlock()
 	s.queue.add(id)
-	v, err := u.wait(ctx, func(v View[S]) bool {
+	v, err := u.wait(ctx, s.ended, func(v View[S]) bool {
 		return v.Phase == PhaseGone || (v.Phase == PhaseBackoff && !v.NextTry.Equal(before.NextTry)) ||
 			(v.Phase == PhaseRunning && !v.Process.StartedAt.Equal(before.Process.StartedAt))
 	})
 	return v, outcome(v, err)
 }
 
-// Get returns a unit; false if there is none or it is being removed.
-func (s *Supervisor[S]) Get(id string) (View[S], bool) {
-	s.mu.Lock()
-	u := s.units[id]
-	s.mu.Unlock()
-	if u == nil {
-		return View[S]{}, false
+// Get returns a unit: ErrNotFound if there is none or it is being removed, ErrQuarantined if its record cannot be read,
+// ErrNotReady as long as nobody can tell.
+func (s *Supervisor[S]) Get(id string) (View[S], error) {
+	u, err := s.unit(id)
+	if err != nil {
+		return View[S]{}, err
 	}
 	v, _ := u.snapshot()
-	return v, v.Record.Desired != Absent
+	if v.Record.Desired == Absent {
+		return View[S]{}, ErrNotFound
+	}
+	return v, nil
+}
+
+// Has tells whether a record has this name, also one that cannot be read, or whose unit is being removed.
+func (s *Supervisor[S]) Has(id string) bool {
+	_, err := s.unit(id)
+	return !errors.Is(err, ErrNotFound)
 }
 
 // List returns every unit that has a record, also one that is being removed (its ports are not free yet), sorted by id.
@@ -177,6 +190,9 @@ func (s *Supervisor[S]) SetHint(ctx context.Context, id, name, value string) err
 	u.commit.Lock()
 	defer u.commit.Unlock()
 	v, _ := u.snapshot()
+	if v.Hints[name] == value {
+		return nil
+	}
 	hints := maps.Clone(v.Hints)
 	if hints == nil {
 		hints = map[string]string{}
@@ -220,7 +236,7 @@ func (s *Supervisor[S]) commit(ctx context.Context, u *unit[S], edit func(*Recor
 
 // settle waits until the unit's process serves its newest record, or has failed to.
 func (s *Supervisor[S]) settle(ctx context.Context, u *unit[S]) (View[S], error) {
-	v, err := u.wait(ctx, func(v View[S]) bool {
+	v, err := u.wait(ctx, s.ended, func(v View[S]) bool {
 		switch v.Phase {
 		case PhaseRunning, PhaseStopped:
 			return v.Applied == v.Record.Revision

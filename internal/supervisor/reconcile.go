@@ -2,6 +2,8 @@ package supervisor
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -50,12 +52,18 @@ func (s *Supervisor[S]) remove(ctx context.Context, u *unit[S], rec Record[S]) {
 	s.mu.Lock()
 	delete(s.units, rec.ID)
 	s.mu.Unlock()
+	s.cfg.Gone(rec.ID)
 	u.change(func(v *View[S]) { v.Phase = PhaseGone })
 	s.cfg.Log.Info("removed", "id", rec.ID)
 }
 
 func (s *Supervisor[S]) halt(ctx context.Context, u *unit[S], rec Record[S]) {
-	if err := s.cfg.Backend.Stop(ctx, rec.ID); err != nil {
+	err := s.cfg.Backend.Stop(ctx, rec.ID)
+	if err == nil {
+		// Should the record be torn one day, this still tells what the unit holds.
+		err = s.cfg.Backend.WriteConfig(Unit{ID: rec.ID, Config: rec.Config, UnixUID: rec.UnixUID})
+	}
+	if err != nil {
 		s.cfg.Log.Error("stop", "id", rec.ID, "error", err)
 		s.retry(u, rec, &Failure{Reason: "stop_failed", Message: err.Error()})
 		return
@@ -78,8 +86,8 @@ func (s *Supervisor[S]) run(ctx context.Context, u *unit[S], v View[S]) {
 		s.start(ctx, u, rec)
 	case alive:
 		s.keep(ctx, u, v, p)
-	case known && v.Phase != PhaseBackoff && v.Phase != PhasePending && v.Phase != PhaseStopped:
-		s.ended(u, v, p)
+	case known && v.Ran == rec.Revision && (v.Phase == PhaseStarting || v.Phase == PhaseRunning):
+		s.whyEnded(u, rec, p)
 	case time.Now().Before(v.NextTry) && !u.takeRestart():
 		s.queue.addAfter(rec.ID, time.Until(v.NextTry))
 	default:
@@ -95,17 +103,17 @@ func (s *Supervisor[S]) keep(ctx context.Context, u *unit[S], v View[S], p Proce
 	if err != nil {
 		s.cfg.Log.Warn("read the config that the engine has", "id", rec.ID, "error", err)
 	}
-	if err == nil && had == rec.Config {
-		if v.Phase == PhaseRunning && v.Applied == rec.Revision {
-			return
-		}
-		if p.Adopted {
-			// It served before we came. Whether it still does is the status's business; a log that was rotated since
-			// must not make us restart it.
-			s.serves(u, rec, p)
-			return
-		}
+	same := err == nil && had == rec.Config
+	switch {
+	case same && v.Phase == PhaseRunning && v.Applied == rec.Revision:
+		return
+	case same && v.Phase == PhaseStarting && !p.Adopted:
 		s.await(ctx, u, rec, p)
+		return
+	case same && (v.Phase == PhaseRunning || s.applied(v, p)):
+		// It serves, and served before we came. Whether all is well with it is the status's business: nothing that is only
+		// asked of a start may end a process that players use.
+		s.serves(u, rec, p)
 		return
 	}
 	took, err := s.cfg.Rules.Reload(ctx, rec, p, had, func() error {
@@ -143,7 +151,7 @@ func (s *Supervisor[S]) start(ctx context.Context, u *unit[S], rec Record[S]) {
 	u.started++
 	restarts := u.started - 1
 	u.mu.Unlock()
-	u.change(func(v *View[S]) { v.Phase, v.Process, v.Restarts = PhaseStarting, p, restarts })
+	u.change(func(v *View[S]) { v.Phase, v.Process, v.Restarts, v.Ran = PhaseStarting, p, restarts, rec.Revision })
 	s.cfg.Log.Info("started", "id", rec.ID, "pid", p.PID, "restarts", restarts)
 	s.await(ctx, u, rec, p)
 }
@@ -155,8 +163,11 @@ func (s *Supervisor[S]) await(ctx context.Context, u *unit[S], rec Record[S], p 
 	pause := readyPoll
 	for {
 		if now, known := s.cfg.Backend.Process(rec.ID); !known || now.Exit != nil {
-			s.ended(u, viewOf(u), now)
+			s.whyEnded(u, rec, now)
 			return
+		}
+		if v, _ := u.snapshot(); v.Record.Revision != rec.Revision {
+			return // new orders, which wait for this worker
 		}
 		ok, err := s.cfg.Rules.Ready(ctx, rec, p)
 		if err == nil && ok {
@@ -191,16 +202,33 @@ func (s *Supervisor[S]) overdue(u *unit[S], rec Record[S], p Process, cause erro
 
 func (s *Supervisor[S]) serves(u *unit[S], rec Record[S], p Process) {
 	u.change(func(v *View[S]) {
-		v.Phase, v.Applied, v.Process, v.Failure, v.NextTry = PhaseRunning, rec.Revision, p, nil, time.Time{}
+		v.Phase, v.Applied, v.Ran, v.Process, v.Failure, v.NextTry = PhaseRunning, rec.Revision, rec.Revision, p, nil, time.Time{}
 	})
+	if err := s.SetHint(context.Background(), rec.ID, hintApplied, digest(rec.Config)); err != nil {
+		s.cfg.Log.Warn("note the applied config", "id", rec.ID, "error", err)
+	}
 }
 
-func (s *Supervisor[S]) ended(u *unit[S], v View[S], p Process) {
-	f := s.cfg.Rules.Diagnose(v.Record, p)
+// hintApplied notes the digest of the config that a process was last seen to run with. A process whose config file was
+// replaced, and whose service was killed before it could see whether the process took it, has another one.
+const hintApplied = "applied_config"
+
+// applied tells whether an adopted process is known to run with the config that is in its file.
+func (s *Supervisor[S]) applied(v View[S], p Process) bool {
+	return v.Hints[hintApplied] == digest(v.Record.Config) || p.StartedAt.After(v.Record.UpdatedAt)
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+func (s *Supervisor[S]) whyEnded(u *unit[S], rec Record[S], p Process) {
+	f := s.cfg.Rules.Diagnose(rec, p)
 	if f == nil {
 		f = &Failure{Reason: "exited", Message: "the engine " + p.Exit.String()}
 	}
-	s.retry(u, v.Record, f)
+	s.retry(u, rec, f)
 }
 
 // retry notes a failure and schedules the next try.
@@ -244,9 +272,4 @@ func asFailure(reason string, err error) *Failure {
 		return f
 	}
 	return &Failure{Reason: reason, Message: err.Error()}
-}
-
-func viewOf[S any](u *unit[S]) View[S] {
-	v, _ := u.snapshot()
-	return v
 }

@@ -11,8 +11,8 @@ import (
 
 // The errors of the operations, beside ErrExists.
 var (
-	// ErrNotReady: records are still being loaded and running processes adopted.
-	ErrNotReady = errors.New("still loading records and adopting processes")
+	// ErrNotReady: records are still being loaded and running processes adopted, or Run has ended.
+	ErrNotReady = errors.New("the supervisor is not at work")
 	// ErrNotFound: there is no such unit, or it is being removed.
 	ErrNotFound = errors.New("no such unit")
 	// ErrRevision: the record changed since the caller read it.
@@ -30,8 +30,14 @@ type Config[S any] struct {
 	Rules   Rules[S]
 	Log     *slog.Logger
 
-	// Workers is how many units are started or stopped at once. Default 16: more gains nothing on small machines, and
-	// keeps a boot with thousands of units from starving the engines that already serve.
+	// Loaded, if not nil, is called once the records are loaded and running processes adopted, before any unit is touched:
+	// what the owner derives from the records is complete before the first of them changes.
+	Loaded func()
+	// Gone, if not nil, is called when a unit's process, files and record are gone, before anybody is told.
+	Gone func(id string)
+
+	// Workers is how many units are started or stopped at once. Default 32: enough that a few sick ones do not hold up
+	// the others, and few enough that a boot with thousands does not starve the engines that already serve.
 	Workers int
 	// StartTimeout is how long a process may take until it is ready. Default 5 s; rathole needs 3 ms.
 	StartTimeout time.Duration
@@ -57,10 +63,16 @@ func (c *Config[S]) setDefaults() {
 	set(&c.BackoffMax, time.Minute)
 	set(&c.BackoffReset, time.Minute)
 	if c.Workers == 0 {
-		c.Workers = 16
+		c.Workers = 32
 	}
 	if c.Crash == nil {
 		c.Crash = func(string) {}
+	}
+	if c.Loaded == nil {
+		c.Loaded = func() {}
+	}
+	if c.Gone == nil {
+		c.Gone = func(string) {}
 	}
 }
 
@@ -69,6 +81,7 @@ type Supervisor[S any] struct {
 	cfg   Config[S]
 	queue *queue
 	ready chan struct{} // closed once adoption is done
+	ended chan struct{} // closed once no worker is left: nothing that is waited for will happen
 
 	mu          sync.Mutex
 	units       map[string]*unit[S]
@@ -84,6 +97,7 @@ func New[S any](cfg Config[S]) *Supervisor[S] {
 		cfg:         cfg,
 		queue:       newQueue(),
 		ready:       make(chan struct{}),
+		ended:       make(chan struct{}),
 		units:       map[string]*unit[S]{},
 		quarantined: map[string]error{},
 		creating:    map[string]int{},
@@ -99,6 +113,7 @@ func (s *Supervisor[S]) Run(ctx context.Context) error {
 		}
 		return errors.Join(err, s.cfg.Backend.Close())
 	}
+	s.cfg.Loaded()
 	close(s.ready)
 
 	var wg sync.WaitGroup
@@ -116,6 +131,7 @@ func (s *Supervisor[S]) Run(ctx context.Context) error {
 	s.watch(ctx)
 	s.queue.close()
 	wg.Wait()
+	close(s.ended)
 	if s.cfg.StopOnExit {
 		return s.stopAll(work)
 	}

@@ -1,9 +1,11 @@
 package supervisor_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -74,7 +76,7 @@ func TestCreateThatFailsLeavesNothing(t *testing.T) {
 			if !errors.As(err, &f) {
 				t.Fatalf("create: %v, want a Failure", err)
 			}
-			if _, found := s.Get("one"); found {
+			if s.Has("one") {
 				t.Error("the unit exists after its create failed")
 			}
 			if left, _ := os.ReadDir(h.units()); len(left) != 0 {
@@ -335,40 +337,183 @@ func TestUnreadableRecordIsQuarantined(t *testing.T) {
 	}
 }
 
-func TestStrangersAreStoppedUnlessTheyAreMany(t *testing.T) {
+// lose moves the directories of units away under their running processes.
+func (h *house) lose(ids ...string) {
+	h.t.Helper()
+	for _, id := range ids {
+		if err := os.Rename(filepath.Join(h.units(), id), filepath.Join(h.t.TempDir(), id)); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+func TestProcessWithoutARecordIsStopped(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	first := h.open(nil)
-	stranger := first.mustCreate(t, "stranger", "run")
-	kept := first.mustCreate(t, "kept", "run")
+	stranger, removed, kept := first.mustCreate(t, "stranger", "run"), first.mustCreate(t, "removed", "run"), first.mustCreate(t, "kept", "run")
 	first.end()
-	if err := os.Remove(filepath.Join(h.units(), "stranger", "record.json")); err != nil {
+	h.lose("stranger")
+	if err := os.RemoveAll(filepath.Join(h.units(), "removed")); err != nil {
 		t.Fatal(err)
 	}
-	// Its directory without a record is an unreadable record: left alone.
 	second := h.open(nil)
-	if !alive(stranger.Process.PID) {
-		t.Error("the process of a record that is missing from its directory was stopped")
+	if alive(stranger.Process.PID) || alive(removed.Process.PID) {
+		t.Error("processes that no record wants run on")
 	}
-	second.end()
+	if v, err := second.Get("kept"); err != nil || v.Process.PID != kept.Process.PID || second.Alarm() != nil {
+		t.Errorf("the unit with a record: %v, pid %d, had %d; alarm %v", err, v.Process.PID, kept.Process.PID, second.Alarm())
+	}
+}
 
-	// All records lost at once: touch nothing.
-	aside := h.units() + ".aside"
-	if err := os.Rename(h.units(), aside); err != nil {
+// TestLostRecordsStopNothing loses every record, or most: the records are more likely wrong than the processes.
+func TestLostRecordsStopNothing(t *testing.T) {
+	t.Parallel()
+	for name, lost := range map[string]int{"all": 2, "most": 12} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			first := h.open(nil)
+			var ids []string
+			pids := map[string]int{}
+			for i := range lost {
+				id := fmt.Sprint("unit-", i)
+				ids, pids[id] = append(ids, id), first.mustCreate(t, id, "run").Process.PID
+			}
+			if name == "most" {
+				first.mustCreate(t, "kept", "run")
+			}
+			first.end()
+			h.lose(ids...)
+			second := h.open(nil)
+			if second.Alarm() == nil {
+				t.Error("no alarm")
+			}
+			for id, pid := range pids {
+				if !alive(pid) {
+					t.Errorf("the process of %s was stopped", id)
+				}
+			}
+		})
+	}
+}
+
+func TestStrangerByHandIsNotOurs(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	first := h.open(nil)
+	v := first.mustCreate(t, "one", "run")
+	program, err := os.Executable()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(aside, h.units()); err != nil {
+	// A person runs the engine on the unit's config: the same command line, but not the lock.
+	byHand := exec.CommandContext(t.Context(), program, "-s", filepath.Join(h.units(), "one", "conf", "fake.toml"))
+	byHand.Env = []string{"FAKE_ENGINE=1", "GORACE=atexit_sleep_ms=0"}
+	if err := byHand.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range []string{"kept", "stranger"} {
-		if err := os.RemoveAll(filepath.Join(aside, id, "record.json")); err != nil {
+	defer func() { _ = errors.Join(byHand.Process.Kill(), byHand.Wait()) }()
+	first.end()
+	second := h.open(nil)
+	if got, err := second.Get("one"); err != nil || got.Process.PID != v.Process.PID {
+		t.Errorf("adopted %d, want %d (%v)", got.Process.PID, v.Process.PID, err)
+	}
+	if err := second.Delete(t.Context(), "one"); err != nil || !alive(byHand.Process.Pid) {
+		t.Errorf("delete: %v; the person's process lives: %v", err, alive(byHand.Process.Pid))
+	}
+}
+
+// TestOperationsEndWithTheSupervisor wants no caller to wait for workers that are gone.
+func TestOperationsEndWithTheSupervisor(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t).open(nil)
+	s.mustCreate(t, "one", "run")
+	s.end()
+	for name, do := range map[string]func() error{
+		"restart": func() error { _, err := s.Restart(t.Context(), "one"); return err },
+		"delete":  func() error { return s.Delete(t.Context(), "one") },
+	} {
+		if err := do(); !errors.Is(err, supervisor.ErrNotReady) {
+			t.Errorf("%s: %v, want ErrNotReady", name, err)
+		}
+	}
+}
+
+// TestSickUnitsHoldUpNobody deletes a unit that is not ready yet, and creates one beside many such.
+func TestSickUnitsHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t).open(nil)
+	for i := range 8 {
+		go func() {
+			_, _ = s.Create(t.Context(), fmt.Sprint("slow-", i), supervisor.Draft[extra]{Desired: supervisor.Running, Config: "slow"}) // fails when deleted
+		}()
+	}
+	wait.Eventually(t, 5*time.Second, func() error {
+		v, err := s.Get("slow-0")
+		if err == nil && v.Phase != supervisor.PhaseStarting {
+			err = fmt.Errorf("it is %s", v.Phase)
+		}
+		return err
+	})
+	begin := time.Now()
+	s.mustCreate(t, "healthy", "run")
+	if err := s.Delete(t.Context(), "slow-0"); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("beside starters that take 5 s, a create and a delete took %s", took)
+	}
+}
+
+// TestConfigThatWasReplacedIsAppliedAfterAKill replaces a config file as a service does that is killed before it can see
+// whether the process took it.
+func TestConfigThatWasReplacedIsAppliedAfterAKill(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	first := h.open(nil)
+	first.mustCreate(t, "one", "run")
+	first.end()
+	record := filepath.Join(h.units(), "one", "record.json")
+	text, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rec supervisor.Record[extra]
+	if err := json.Unmarshal(text, &rec); err != nil {
+		t.Fatal(err)
+	}
+	pid := runOf(t, h, "one")
+	rec.Config, rec.Revision, rec.UpdatedAt = "run faster", 2, time.Now()
+	if text, err = json.Marshal(rec); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{record: string(text), filepath.Join(h.units(), "one", "conf", "fake.toml"): rec.Config} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h.open(nil)
-	if !alive(kept.Process.PID) || !alive(stranger.Process.PID) {
-		t.Error("processes were stopped although every record is lost")
+	second := h.open(nil)
+	wait.Eventually(t, 5*time.Second, func() error {
+		v, err := second.Get("one")
+		if err == nil && (v.Applied != 2 || v.Process.PID == pid) {
+			err = fmt.Errorf("applied %d by process %d, had %d", v.Applied, v.Process.PID, pid)
+		}
+		return err
+	})
+}
+
+func runOf(t *testing.T, h *house, id string) int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(h.units(), id, "run.json"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	var run struct{ PID int }
+	if err := json.Unmarshal(text, &run); err != nil {
+		t.Fatal(err)
+	}
+	return run.PID
 }
 
 func TestConcurrentCreatesOfOneName(t *testing.T) {

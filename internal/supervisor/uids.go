@@ -1,11 +1,14 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // UIDRange is a range of unix user ids: Count of them from Base on. The zero range has none.
@@ -31,7 +34,10 @@ func ParseUIDs(text string) (UIDRange, error) {
 // Usable tells why processes cannot run as these users with their files below dir; nil if they can.
 func (r UIDRange) Usable(dir string) error {
 	if os.Geteuid() != 0 {
-		return fmt.Errorf("this service does not run as root")
+		return errors.New("this service does not run as root")
+	}
+	if missing, err := missingCapabilities(); err != nil || len(missing) > 0 {
+		return errors.Join(err, fmt.Errorf("this service lacks the capabilities %s", strings.Join(missing, ", ")))
 	}
 	text, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
@@ -52,6 +58,37 @@ func (r UIDRange) Usable(dir string) error {
 			return nil
 		}
 	}
+}
+
+// missingCapabilities are those that running processes as other users takes and this service has not: to become them, to
+// signal them, and to hand them files and still replace those.
+func missingCapabilities() ([]string, error) {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return nil, err
+	}
+	_, after, _ := strings.Cut(string(text), "\nCapEff:\t")
+	effective, err := strconv.ParseUint(strings.SplitN(after, "\n", 2)[0], 16, 64)
+	if err != nil {
+		return nil, fmt.Errorf("read the effective capabilities: %w", err)
+	}
+	var missing []string
+	for _, c := range []struct {
+		bit  int
+		name string
+	}{
+		{unix.CAP_CHOWN, "CAP_CHOWN"},
+		{unix.CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE"},
+		{unix.CAP_FOWNER, "CAP_FOWNER"},
+		{unix.CAP_KILL, "CAP_KILL"},
+		{unix.CAP_SETGID, "CAP_SETGID"},
+		{unix.CAP_SETUID, "CAP_SETUID"},
+	} {
+		if effective&(1<<c.bit) == 0 {
+			missing = append(missing, c.name)
+		}
+	}
+	return missing, nil
 }
 
 // mapped tells whether one line of a uid_map (first inside, first outside, length) has the whole range.

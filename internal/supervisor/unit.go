@@ -23,7 +23,8 @@ const (
 type View[S any] struct {
 	Record  Record[S]
 	Phase   Phase
-	Applied int64     // revision of the record that the process runs with; 0 = none
+	Applied int64     // revision of the record that the process serves; 0 = none
+	Ran     int64     // revision that the last process was started with
 	Process Process   // the last one; zero if there was none
 	Since   time.Time // when Phase was entered
 	// Failure is the last failure, nil once the process is ready. Attempts counts the failures in a row.
@@ -77,8 +78,7 @@ func (u *unit[S]) change(f func(v *View[S])) {
 // adopted notes a process that an earlier run left. Whether its config is the record's is for the reconciler to see.
 func (u *unit[S]) adopted(p Process) {
 	u.change(func(v *View[S]) {
-		v.Process = p
-		v.Phase = PhaseStarting
+		v.Process, v.Phase, v.Ran = p, PhaseStarting, v.Record.Revision
 	})
 }
 
@@ -91,8 +91,9 @@ func (u *unit[S]) takeRestart() bool {
 	return asked
 }
 
-// wait blocks until done says so of a view, or ctx ends; it returns the last view in both cases.
-func (u *unit[S]) wait(ctx context.Context, done func(View[S]) bool) (View[S], error) {
+// wait blocks until done says so of a view; until ctx ends; or until the supervisor has ended: ErrNotReady. It returns the
+// last view in all cases.
+func (u *unit[S]) wait(ctx context.Context, ended <-chan struct{}, done func(View[S]) bool) (View[S], error) {
 	for {
 		v, changed := u.snapshot()
 		if done(v) {
@@ -102,6 +103,8 @@ func (u *unit[S]) wait(ctx context.Context, done func(View[S]) bool) (View[S], e
 		case <-changed:
 		case <-ctx.Done():
 			return v, ctx.Err()
+		case <-ended:
+			return v, ErrNotReady
 		}
 	}
 }

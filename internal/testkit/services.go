@@ -157,9 +157,7 @@ func start(t testing.TB, state string, build func(port int) (service.Service, er
 	go func() {
 		defer close(r.done)
 		defer func() { _ = lock.Close() }()
-		r.err = service.Together(ctx, svc.Run, func(ctx context.Context) error {
-			return httpapi.Serve(ctx, ln, svc.Handler(), slog.New(slog.DiscardHandler))
-		})
+		r.err = service.Run(ctx, svc, ln, slog.New(slog.DiscardHandler))
 	}()
 	t.Cleanup(func() { r.Shutdown(t) })
 	return r

@@ -106,17 +106,8 @@ func startTicks(pid int) (uint64, error) {
 	return strconv.ParseUint(fields[19], 10, 64)
 }
 
-// stopped tells whether a process is stopped by a signal ("T") or a debugger ("t").
-func stopped(pid int) bool {
+// Stopped tells whether a process is stopped by a signal ("T") or a debugger ("t"): it exists, and does nothing.
+func Stopped(pid int) bool {
 	fields, err := stat(pid)
 	return err == nil && (fields[0] == "T" || fields[0] == "t")
-}
-
-// holds tells whether a process has the file at path open as its descriptor fd.
-func holds(pid, fd int, path string) bool {
-	var held, file unix.Stat_t
-	if unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fd), &held) != nil || unix.Stat(path, &file) != nil {
-		return false
-	}
-	return held.Dev == file.Dev && held.Ino == file.Ino
 }

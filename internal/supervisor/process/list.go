@@ -2,9 +2,12 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -55,7 +58,7 @@ func (b *Backend) adopt(id string, pid int) (supervisor.Process, bool) {
 		return supervisor.Process{}, false
 	}
 	named, ok := b.unitOf(commandLine(pid))
-	if !ok || named != id || !holds(pid, lockFD, b.lockPath(id)) || exited(handle) {
+	if !ok || named != id || !b.isOurs(id, pid) || exited(handle) {
 		_ = handle.Close()
 		return supervisor.Process{}, false
 	}
@@ -67,4 +70,39 @@ func (b *Backend) adopt(id string, pid int) (supervisor.Process, bool) {
 	}
 	b.track(&tracked{proc: p, pidfd: handle, ended: make(chan struct{})})
 	return p, true
+}
+
+// isOurs tells whether a process, which names a unit's config on its command line, holds that unit's lock: the proof that
+// it was started by a service like this one. There are three cases. The lock's file exists: it must be the very file that
+// the process has open. The unit's directory was moved or removed under its process: the open file still has the name. Or
+// this service may not look into the process, for it lacks CAP_SYS_PTRACE: then the process must run as the user that the
+// unit's config was given to, and somebody must hold the lock.
+func (b *Backend) isOurs(id string, pid int) bool {
+	open := fmt.Sprintf("/proc/%d/fd/%d", pid, lockFD)
+	var held, file unix.Stat_t
+	heldErr, fileErr := unix.Stat(open, &held), unix.Stat(b.lockPath(id), &file)
+	switch {
+	case heldErr == nil && fileErr == nil:
+		return held.Dev == file.Dev && held.Ino == file.Ino
+	case heldErr == nil || errors.Is(heldErr, unix.ENOENT):
+		name, err := os.Readlink(open)
+		return err == nil && errors.Is(fileErr, unix.ENOENT) && filepath.Base(strings.TrimSuffix(name, " (deleted)")) == lockFile
+	default:
+		return fileErr == nil && sameUser(pid, filepath.Dir(b.configPath(id))) && b.isLocked(id)
+	}
+}
+
+// sameUser tells whether a process belongs to the owner of a file.
+func sameUser(pid int, path string) bool {
+	var process, file unix.Stat_t
+	return unix.Stat(fmt.Sprintf("/proc/%d", pid), &process) == nil && unix.Stat(path, &file) == nil && process.Uid == file.Uid
+}
+
+// isLocked tells whether a process holds a unit's lock.
+func (b *Backend) isLocked(id string) bool {
+	lock, err := b.lock(id)
+	if err == nil {
+		_ = lock.Close()
+	}
+	return errors.Is(err, supervisor.ErrRunning)
 }

@@ -144,11 +144,12 @@ func (b *Backend) Start(_ context.Context, u supervisor.Unit) (supervisor.Proces
 		return supervisor.Process{}, err
 	}
 	b.cfg.Crash("process.spawned")
+	proc := t.proc // the watcher writes into t from now on
 	b.track(t)
-	if err := b.writeRun(t.proc); err != nil {
+	if err := b.writeRun(proc); err != nil {
 		b.cfg.Log.Warn("note the process", "id", u.ID, "error", err)
 	}
-	return t.proc, nil
+	return proc, nil
 }
 
 // spawn starts the process with exactly the descriptors that it needs.
@@ -272,7 +273,7 @@ func (b *Backend) end(ctx context.Context, t *tracked) error {
 	if err := signal(t.pidfd, unix.SIGINT); err != nil {
 		return err
 	}
-	if stopped(t.proc.PID) {
+	if Stopped(t.proc.PID) {
 		// A stopped process would take the signal only once it goes on.
 		grace.Reset(0)
 	}
