@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,8 +20,10 @@ const lockWait = 800 * time.Millisecond
 // its lock, so that no two services ever hold the same records. Close the file to give the lock back; the end of the
 // process does too.
 func LockState(state string) (*os.File, error) {
-	if err := os.MkdirAll(state, 0o711); err != nil {
-		return nil, fmt.Errorf("make the state directory: %w", err)
+	if _, err := os.Stat(state); errors.Is(err, fs.ErrNotExist) { // one that is there keeps the mode that it was given
+		if err := makeSearchable(state); err != nil {
+			return nil, err
+		}
 	}
 	path := filepath.Join(state, "lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
