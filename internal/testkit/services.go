@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -124,6 +126,24 @@ func StateDir(t testing.TB) string {
 		}
 	}
 	return dir
+}
+
+// Engines is how many engines a test may run at once: each takes one of its user's inotify instances, of which the kernel
+// allows 128 unless told otherwise. With users of their own there is no such bound; else some are left for other tests.
+func Engines(t testing.TB) int {
+	t.Helper()
+	if uids(t, 200000).Count > 0 {
+		return 1000
+	}
+	text, err := os.ReadFile("/proc/sys/fs/inotify/max_user_instances")
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return limit / 2
 }
 
 // uids gives engines users of their own if the test runs as root, as the programs do.
