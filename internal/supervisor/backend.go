@@ -64,6 +64,8 @@ type Backend interface {
 	Tidy() error
 	// Process returns a unit's process, the last one if it has ended; false if there never was one.
 	Process(id string) (Process, bool)
+	// Frozen lists the units whose process exists and is stopped: by SIGSTOP, or by a debugger.
+	Frozen() []string
 	// List finds what really runs, strangers included, never from our own records, and takes it over.
 	List(ctx context.Context) ([]Process, error)
 	// Events hints that a unit's process ended. Process and List are the truth.

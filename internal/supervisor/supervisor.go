@@ -44,6 +44,9 @@ type Config[S any] struct {
 	// BackoffMin, BackoffMax and BackoffReset: the pause after an exit doubles from Min (1 s) to Max (60 s), with 20 %
 	// jitter, and begins anew once a process has lived for Reset (60 s).
 	BackoffMin, BackoffMax, BackoffReset time.Duration
+	// FrozenAfter is how long a process may be stopped before it is replaced. Default 10 s: nobody else notices such a one,
+	// not even its peer, and a person who only wants to look at it is done by then. Half of it is how often it is looked for.
+	FrozenAfter time.Duration
 	// UIDs are the unix users that the processes run as, one each. The zero range: this service's own for all.
 	UIDs UIDRange
 	// StopOnExit stops every process when Run returns; otherwise they go on and are adopted by the next run.
@@ -62,6 +65,7 @@ func (c *Config[S]) setDefaults() {
 	set(&c.BackoffMin, time.Second)
 	set(&c.BackoffMax, time.Minute)
 	set(&c.BackoffReset, time.Minute)
+	set(&c.FrozenAfter, 10*time.Second)
 	if c.Workers == 0 {
 		c.Workers = 32
 	}
@@ -147,9 +151,11 @@ const (
 
 // watch turns the back end's hints and the passing of time into work until ctx ends.
 func (s *Supervisor[S]) watch(ctx context.Context) {
-	tidyTick, syncTick := time.NewTicker(tidy), time.NewTicker(resync)
+	tidyTick, syncTick, frozenTick := time.NewTicker(tidy), time.NewTicker(resync), time.NewTicker(s.cfg.FrozenAfter/2)
 	defer tidyTick.Stop()
 	defer syncTick.Stop()
+	defer frozenTick.Stop()
+	var frozen map[string]time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -160,6 +166,8 @@ func (s *Supervisor[S]) watch(ctx context.Context) {
 			if err := s.cfg.Backend.Tidy(); err != nil {
 				s.cfg.Log.Error("tidy up", "error", err)
 			}
+		case <-frozenTick.C:
+			frozen = s.thaw(frozen)
 		case <-syncTick.C:
 			for _, v := range s.List() {
 				s.queue.add(v.Record.ID)

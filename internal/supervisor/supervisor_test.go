@@ -197,6 +197,25 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+func TestFrozenProcessIsReplaced(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t).open(func(c *supervisor.Config[extra]) { c.FrozenAfter = 40 * time.Millisecond })
+	v, other := s.mustCreate(t, "one", "run"), s.mustCreate(t, "other", "run")
+	if err := syscall.Kill(v.Process.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	wait.Eventually(t, 5*time.Second, func() error {
+		now, err := s.Get("one")
+		if err == nil && (now.Phase != supervisor.PhaseRunning || now.Process.PID == v.Process.PID || alive(v.Process.PID)) {
+			err = fmt.Errorf("phase %s, pid %d, had %d", now.Phase, now.Process.PID, v.Process.PID)
+		}
+		return err
+	})
+	if now, err := s.Get("other"); err != nil || now.Process.PID != other.Process.PID {
+		t.Errorf("the other unit: pid %d, had %d, %v", now.Process.PID, other.Process.PID, err)
+	}
+}
+
 func TestFrozenProcessIsKilledWithoutGrace(t *testing.T) {
 	t.Parallel()
 	s := newHouse(t).open(nil)

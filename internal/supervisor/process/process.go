@@ -126,6 +126,25 @@ func (b *Backend) Process(id string) (supervisor.Process, bool) {
 	return t.proc, true
 }
 
+// Frozen implements supervisor.Backend.
+func (b *Backend) Frozen() []string {
+	b.mu.Lock()
+	running := map[string]int{}
+	for id, t := range b.known {
+		if t.proc.Exit == nil {
+			running[id] = t.proc.PID
+		}
+	}
+	b.mu.Unlock()
+	var frozen []string
+	for id, pid := range running {
+		if Stopped(pid) {
+			frozen = append(frozen, id)
+		}
+	}
+	return frozen
+}
+
 // Start implements supervisor.Backend.
 func (b *Backend) Start(_ context.Context, u supervisor.Unit) (supervisor.Process, error) {
 	lock, err := b.lock(u.ID)
@@ -187,6 +206,10 @@ func (b *Backend) spawn(u supervisor.Unit, lock *os.File) (*tracked, error) {
 		return nil, fmt.Errorf("start %s: %w", u.Program, err)
 	}
 	proc.PID, proc.StartedAt = child.Pid, time.Now()
+	// It is inherited: a service that is protected from the kernel's choice of victim must not protect its engines with it.
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", child.Pid), []byte("0"), 0); err != nil {
+		b.cfg.Log.Debug("set the engine's oom_score_adj", "id", u.ID, "error", err) // only the privileged may lower it
+	}
 	handle, err := pollable(pidfd)
 	if err != nil {
 		// Without a handle it could not be watched; a process that nobody watches must not exist.

@@ -1,0 +1,31 @@
+package supervisor
+
+import "time"
+
+// thaw replaces the processes that have been stopped for too long. since is what the last call returned: when each was first
+// found stopped.
+func (s *Supervisor[S]) thaw(since map[string]time.Time) map[string]time.Time {
+	now := time.Now()
+	frozen := map[string]time.Time{}
+	for _, id := range s.cfg.Backend.Frozen() {
+		first, known := since[id]
+		if !known {
+			first = now
+			s.cfg.Log.Warn("engine is stopped", "id", id)
+		}
+		if now.Sub(first) < s.cfg.FrozenAfter {
+			frozen[id] = first
+			continue
+		}
+		u, err := s.unit(id)
+		if err != nil {
+			continue // its record went meanwhile, or cannot be read
+		}
+		s.cfg.Log.Warn("replacing an engine that stays stopped", "id", id, "since", first)
+		u.mu.Lock()
+		u.restart = true
+		u.mu.Unlock()
+		s.queue.add(id)
+	}
+	return frozen
+}
