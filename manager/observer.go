@@ -45,9 +45,7 @@ func (o *observer) look(ctx context.Context, only *spec) (kernelView, error) {
 	}
 	var err error
 	k := kernelView{bind: o.bind}
-	k.control, err = sockets.List(ctx, sockets.Query{
-		Protocol: api.TCP, States: []sockets.State{sockets.Established}, LocalPorts: control, Info: true,
-	})
+	k.control, err = o.established(ctx, control)
 	if err == nil {
 		k.listening, err = sockets.List(ctx, sockets.Query{Protocol: api.TCP, States: []sockets.State{sockets.Listen}, LocalPorts: public})
 	}
@@ -78,23 +76,27 @@ func (o *observer) run(ctx context.Context) {
 }
 
 func (o *observer) noteConnections(ctx context.Context) {
-	var fresh []view
-	for _, v := range o.sup.List() {
-		if v.Record.Desired == supervisor.Running && v.Hints[hintConnected] == "" {
-			fresh = append(fresh, v)
-		}
-	}
-	if len(fresh) == 0 {
-		return
-	}
-	k, err := o.look(ctx, nil)
+	control, err := o.established(ctx, o.control)
 	if err != nil {
 		o.log.Error("read the sockets", "error", err)
 		return
 	}
-	for _, v := range fresh {
-		o.noteConnection(ctx, v, k)
+	if len(control) == 0 {
+		return // nobody is connected to anything: no instance need be looked at
 	}
+	k := kernelView{bind: o.bind, control: control}
+	for _, v := range o.sup.List() {
+		if v.Record.Desired == supervisor.Running {
+			o.noteConnection(ctx, v, k)
+		}
+	}
+}
+
+// established lists the connections to control ports.
+func (o *observer) established(ctx context.Context, control []api.PortRange) ([]sockets.Socket, error) {
+	return sockets.List(ctx, sockets.Query{
+		Protocol: api.TCP, States: []sockets.State{sockets.Established}, LocalPorts: control, Info: true,
+	})
 }
 
 // noteConnection keeps the moment at which an instance's client was first seen.
