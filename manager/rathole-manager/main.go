@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/doctor"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/manager"
 )
@@ -36,6 +38,7 @@ func program() service.Program {
 
 type command struct {
 	service.Flags
+	service.Commands
 	Config        kong.ConfigFlag  `help:"TOML file with any of these settings, by their long names (default /etc/rathole-manager/config.toml, if it is there)." placeholder:"FILE"`
 	Version       kong.VersionFlag `help:"Print the version."`
 	Listen        string           `help:"Address of the API." default:":7001" env:"RATHOLE_LISTEN"`
@@ -50,14 +53,37 @@ type command struct {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, ready func(net.Addr)) error {
 	var c command
-	done, err := service.Parse(&c, program(), args, stdout)
-	if done || err != nil {
+	name, err := service.Parse(&c, program(), args, stdout)
+	switch {
+	case name == "" || err != nil:
+		return err
+	case name == service.DoctorName:
+		return c.doctor(ctx, stdout)
+	}
+	return c.Flags.Serve(ctx, program(), c.Listen, stderr, c.build, ready)
+}
+
+func (c command) doctor(ctx context.Context, stdout io.Writer) error {
+	settings, err := c.Settings(program(), c.Listen)
+	if err != nil {
 		return err
 	}
-	return c.Serve(ctx, program(), c.Listen, stderr, c.build, ready)
+	cfg, err := c.config(service.Setup{State: settings.State, Logs: settings.Logs, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	return doctor.Report(stdout, c.Doctor.Output, manager.Doctor(ctx, doctor.This(), settings, cfg))
 }
 
 func (c command) build(s service.Setup) (service.Service, error) {
+	cfg, err := c.config(s)
+	if err != nil {
+		return nil, err
+	}
+	return manager.New(cfg)
+}
+
+func (c command) config(s service.Setup) (manager.Config, error) {
 	cfg := manager.Config{
 		APIPort: s.APIPort, PublicHost: c.PublicHost, State: s.State, Logs: s.Logs, Binary: c.RatholeBinary,
 		Token: s.Token, UIDs: s.UIDs, StopOnExit: s.StopOnExit, Version: version, Log: s.Log,
@@ -66,18 +92,18 @@ func (c command) build(s service.Setup) (service.Service, error) {
 	var err error
 	if c.Ports != "" {
 		if cfg.Control, err = manager.ParseRanges(c.Ports); err != nil {
-			return nil, fmt.Errorf("RATHOLE_PORTS: %w", err)
+			return cfg, fmt.Errorf("RATHOLE_PORTS: %w", err)
 		}
 	}
 	if c.PublicPorts != "" {
 		if cfg.Public, err = manager.ParseRanges(c.PublicPorts); err != nil {
-			return nil, fmt.Errorf("RATHOLE_PUBLIC_PORTS: %w", err)
+			return cfg, fmt.Errorf("RATHOLE_PUBLIC_PORTS: %w", err)
 		}
 	}
 	if c.BindAddress != "" {
 		if cfg.Bind, err = netip.ParseAddr(strings.Trim(c.BindAddress, "[]")); err != nil {
-			return nil, fmt.Errorf("RATHOLE_BIND_ADDRESS %q is no IP address", c.BindAddress)
+			return cfg, fmt.Errorf("RATHOLE_BIND_ADDRESS %q is no IP address", c.BindAddress)
 		}
 	}
-	return manager.New(cfg)
+	return cfg, nil
 }
