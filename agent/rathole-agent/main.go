@@ -5,12 +5,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/satishost/terraform-provider-rathole/agent"
+	"github.com/satishost/terraform-provider-rathole/internal/doctor"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 )
 
@@ -33,6 +35,7 @@ func program() service.Program {
 
 type command struct {
 	service.Flags
+	service.Commands
 	Config         kong.ConfigFlag  `help:"TOML file with any of these settings, by their long names (default /etc/rathole-agent/config.toml, if it is there)." placeholder:"FILE"`
 	Version        kong.VersionFlag `help:"Print the version."`
 	Listen         string           `help:"Address of the API." default:":8081" env:"RATHOLE_LISTEN"`
@@ -43,16 +46,32 @@ type command struct {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, ready func(net.Addr)) error {
 	var c command
-	done, err := service.Parse(&c, program(), args, stdout)
-	if done || err != nil {
+	name, err := service.Parse(&c, program(), args, stdout)
+	switch {
+	case name == "" || err != nil:
+		return err
+	case name == service.DoctorName:
+		return c.doctor(ctx, stdout)
+	}
+	return c.Flags.Serve(ctx, program(), c.Listen, stderr, c.build, ready)
+}
+
+func (c command) doctor(ctx context.Context, stdout io.Writer) error {
+	settings, err := c.Settings(program(), c.Listen)
+	if err != nil {
 		return err
 	}
-	return c.Serve(ctx, program(), c.Listen, stderr, c.build, ready)
+	cfg := c.config(service.Setup{State: settings.State, Logs: settings.Logs, Log: slog.New(slog.DiscardHandler)})
+	return doctor.Report(stdout, c.Doctor.Output, agent.Doctor(ctx, doctor.This(), settings, cfg))
 }
 
 func (c command) build(s service.Setup) (service.Service, error) {
-	return agent.New(agent.Config{
+	return agent.New(c.config(s))
+}
+
+func (c command) config(s service.Setup) agent.Config {
+	return agent.Config{
 		Managers: c.ManagerHost, Targets: c.AllowedTargets, State: s.State, Logs: s.Logs, Binary: c.RatholeBinary,
 		Token: s.Token, UIDs: s.UIDs, StopOnExit: s.StopOnExit, Version: version, Log: s.Log,
-	})
+	}
 }

@@ -29,6 +29,22 @@ func TestHelpNamesTheGuidesSettings(t *testing.T) {
 	}
 }
 
+// TestDoctor asks the program about a machine that is well and one that is not.
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	state := testkit.StateDir(t)
+	settings := []string{"doctor", "--listen", "127.0.0.1:0", "--state-dir", state, "--manager-host", "192.0.2.1"}
+	var out bytes.Buffer
+	if err := run(t.Context(), append(settings, "--client-binary", testkit.Rathole(t)), &out, io.Discard, nil); err != nil || !strings.Contains(out.String(), "192.0.2.1") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	out.Reset()
+	err := run(t.Context(), append(settings, "--client-binary", filepath.Join(state, "none")), &out, io.Discard, nil)
+	if err == nil || !strings.Contains(out.String(), "RATHOLE_CLIENT_BINARY") {
+		t.Errorf("without an engine: %v\n%s", err, out.String())
+	}
+}
+
 func TestStartIsRefusedWithASentence(t *testing.T) {
 	t.Parallel()
 	for says, args := range map[string][]string{

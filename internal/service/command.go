@@ -11,9 +11,24 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Parse reads the command line into cli, filling in from the environment and from a TOML file. done tells that nothing is
-// left to do (--help, --version); an error has been explained to nobody yet.
-func Parse(cli any, p Program, args []string, stdout io.Writer) (done bool, err error) {
+// Commands are what both programs do. Without a word they serve.
+type Commands struct {
+	Serve  struct{}      `cmd:"" default:"1" help:"Run the service; this is what happens without a command."`
+	Doctor DoctorCommand `cmd:"" help:"Examine this machine with the service's settings, and say what is amiss and how to mend it. Changes nothing."`
+}
+
+// DoctorCommand is the flag that doctor has beside the settings.
+type DoctorCommand struct {
+	Output string `short:"o" help:"Form of the findings: ${enum}." enum:"table,json" default:"table"`
+}
+
+// DoctorName is what Parse returns for doctor.
+const DoctorName = "doctor"
+
+// Parse reads the command line into cli, filling in from the environment and from a TOML file, and returns the command's
+// name. It is empty if nothing is left to do (--help, --version); an error has been explained to nobody yet.
+func Parse(cli any, p Program, args []string, stdout io.Writer) (command string, err error) {
+	done := false
 	parser, err := kong.New(cli,
 		kong.Name(p.Name), kong.Description(p.About),
 		kong.Vars{"name": p.Name, "version": p.Name + " " + p.Version, "uids": p.UIDs},
@@ -24,13 +39,16 @@ func Parse(cli any, p Program, args []string, stdout io.Writer) (done bool, err 
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	_, err = parser.Parse(args)
-	if err != nil && !done {
-		return false, fmt.Errorf("%w (see %s --help)", err, p.Name)
+	parsed, err := parser.Parse(args)
+	switch {
+	case done:
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("%w (see %s --help)", err, p.Name)
 	}
-	return done, nil
+	return parsed.Command(), nil
 }
 
 // file answers flags from a TOML file whose keys are the flags' long names.

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
 	"github.com/satishost/terraform-provider-rathole/internal/secret"
@@ -33,6 +34,10 @@ type Flags struct {
 	UnitUIDs   string `name:"unit-uids" help:"Unix users for the engines, one each, as first:count; 0 runs all as this service's own user (default ${uids} for root)." env:"RATHOLE_UNIT_UIDS" placeholder:"FIRST:COUNT"`
 	StopOnExit bool   `help:"Stop the engines on exit, instead of leaving them for the next start." env:"RATHOLE_STOP_ON_EXIT"`
 	LogFormat  string `help:"How this service logs: ${enum}." enum:"text,json" default:"text" env:"RATHOLE_LOG_FORMAT"`
+
+	// RestartPause is how long an init waits before it starts a worker that died again, for the first time; 0 is 1 s. Only
+	// tests set it, which kill more often than they can wait for.
+	RestartPause time.Duration `hidden:"" env:"RATHOLE_RESTART_PAUSE"`
 }
 
 // Setup is what Serve prepares for a service.
@@ -61,7 +66,20 @@ type Program struct {
 
 // Serve runs a service until SIGINT or SIGTERM, or until ctx ends. ready, if not nil, is told the API's address once it
 // answers. A second signal ends the program at once.
+//
+// As process 1, in a container, it does not return: it is an init that runs the service in a worker process, which dies
+// and comes back without the tunnels noticing. There SIGTERM stops everything, as if with --stop-on-exit, for the kernel
+// would stop it anyway; the exit code is the worker's.
 func (f Flags) Serve(ctx context.Context, p Program, listen string, stderr io.Writer, build func(Setup) (Service, error), ready func(net.Addr)) error {
+	if os.Getpid() == 1 {
+		first, err := newInit(f.RestartPause, f.logger(stderr))
+		if err != nil {
+			return err
+		}
+		os.Exit(first.run())
+	}
+	f.StopOnExit = f.StopOnExit || isWorker()
+
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -45,6 +46,49 @@ func TestHelpAndVersion(t *testing.T) {
 		if strings.Contains(out.String(), "--token=") {
 			t.Errorf("%s offers a flag for the token", arg)
 		}
+	}
+}
+
+// TestDoctor asks the program about a machine that is well and one that is not.
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	state := testkit.StateDir(t)
+	settings := []string{"--listen", "127.0.0.1:0", "--bind-address", "127.0.0.1", "--state-dir", state, "--binary", testkit.Rathole(t)}
+	for name, tc := range map[string]struct {
+		args []string
+		want string
+		fail bool
+	}{
+		"well":             {[]string{"doctor"}, "CHECK", false},
+		"well, in JSON":    {[]string{"doctor", "-o", "json"}, `"check": "engine"`, false},
+		"flags come first": {[]string{"--plain-http", "doctor"}, "plain HTTP", false},
+		"no engine":        {[]string{"doctor", "--binary", filepath.Join(state, "none")}, "RATHOLE_BINARY", true},
+		"ranges backwards": {[]string{"doctor", "--port-start", "20000", "--port-end", "10000"}, "swap", true},
+	} {
+		var out bytes.Buffer
+		err := run(t.Context(), append(slices.Clone(settings), tc.args...), &out, io.Discard, nil)
+		if (err != nil) != tc.fail || !strings.Contains(out.String(), tc.want) {
+			t.Errorf("%s: %v\n%s", name, err, out.String())
+		}
+	}
+	if left, err := os.ReadDir(state); err != nil || len(left) != 0 {
+		t.Errorf("doctor left something behind: %v %v", left, err)
+	}
+}
+
+// TestServeIsTheDefault: the word serve changes nothing.
+func TestServeIsTheDefault(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	served := false
+	err := run(ctx, []string{"serve", "--listen", "127.0.0.1:0", "--bind-address", "127.0.0.1", "--state-dir", testkit.StateDir(t)}, io.Discard, io.Discard,
+		func(net.Addr) { served = true; cancel() })
+	if err != nil || !served {
+		t.Errorf("served %t: %v", served, err)
+	}
+	if said := mustFail(t, "docter"); !strings.Contains(said, "doctor") {
+		t.Errorf("an unknown command: %s", said)
 	}
 }
 
