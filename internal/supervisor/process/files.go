@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -70,7 +71,16 @@ func (b *Backend) lock(id string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of %s: %w", id, err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		// A child that another unit's start has just forked holds a copy of every descriptor until its exec, and so the lock
+		// of one that we have closed since. While ForkLock is held there is no such child: whoever has the lock now has it
+		// for good.
+		syscall.ForkLock.RLock()
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		syscall.ForkLock.RUnlock()
+	}
+	if err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: %s is locked", supervisor.ErrRunning, b.lockPath(id))
