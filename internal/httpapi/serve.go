@@ -19,7 +19,7 @@ const (
 	writeTimeout      = 60 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeader         = 16 << 10 // bytes
-	stopTimeout       = 10 * time.Second
+	stopTimeout       = 6 * time.Second // with what follows, below the 10 s that Docker gives
 )
 
 // Listener is where and how a service listens.
@@ -68,7 +68,7 @@ func IsLoopback(address string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// Serve answers on ln until ctx ends, then lets running requests finish for up to 10 s. A handler with a method Drain is told
+// Serve answers on ln until ctx ends, then lets running requests finish for up to 6 s. A handler with a method Drain is told
 // when that begins.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -128,7 +128,6 @@ func (i *initProcess) finish(sig os.Signal, asked, children <-chan os.Signal) in
 		case sig := <-asked:
 			i.forward(sig)
 		case <-kill.C:
-			i.log.Warn("killing what has not ended by itself")
 			i.signalChildren(unix.SIGKILL)
 			kill.Reset(killAgain)
 		}
@@ -199,6 +198,9 @@ func (i *initProcess) signalChildren(sig unix.Signal) {
 	pids, err := childrenOf(os.Getpid())
 	if err != nil {
 		i.log.Error("find the children", "error", err)
+	}
+	if len(pids) > 0 {
+		i.log.Warn("stopping what the worker left", "processes", len(pids), "signal", unix.SignalName(sig))
 	}
 	for _, pid := range pids {
 		if err := unix.Kill(pid, sig); err != nil {

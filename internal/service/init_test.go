@@ -3,7 +3,6 @@ package service
 import (
 	"bufio"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -42,7 +41,7 @@ func TestMain(m *testing.M) {
 type initRun struct {
 	*exec.Cmd
 	lines <-chan string // what its workers say
-	ended chan error
+	ended chan struct{}
 }
 
 func startInit(t *testing.T, script string) *initRun {
@@ -55,7 +54,7 @@ func startInit(t *testing.T, script string) *initRun {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &initRun{Cmd: exec.Command(path), ended: make(chan error, 1)}
+	r := &initRun{Cmd: exec.Command(path), ended: make(chan struct{})}
 	// Files, not writers: what a worker leaves behind must not keep Wait waiting.
 	r.Env, r.Stdout = append(os.Environ(), asInit+"="+script), in
 	log, err := os.CreateTemp(t.TempDir(), "log")
@@ -75,16 +74,19 @@ func startInit(t *testing.T, script string) *initRun {
 		}
 		close(lines)
 	}()
-	go func() { r.ended <- r.Wait() }()
+	go func() {
+		defer close(r.ended)
+		_ = r.Wait() // its exit code is what tests look at
+	}()
 	t.Cleanup(func() {
 		children, _ := childrenOf(r.Process.Pid)
 		_ = r.Process.Kill()
 		for _, pid := range children {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
-		for range r.lines { // until the last of them is gone
-		}
 		_ = out.Close()
+		for range r.lines { // until nobody reads any more
+		}
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name())
 			t.Logf("the init says:\n%s", text)
@@ -137,7 +139,7 @@ func gone(pid int) bool { return errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
 // TestInitRestartsTheWorker kills the worker, each of which leaves an orphan that lives on and one that ends at once.
 func TestInitRestartsTheWorker(t *testing.T) {
 	t.Parallel()
-	r := startInit(t, `sleep 1000 & echo $!; (sleep 0.01 & echo $!); echo $$; trap 'exit 7' TERM; while :; do sleep 0.01; done`)
+	r := startInit(t, `trap 'exit 7' TERM; sleep 1000 & echo $!; (sleep 0.01 & echo $!); echo $$; while :; do sleep 0.01; done`)
 	var orphans, brief []int
 	for range 5 {
 		orphans, brief = append(orphans, r.next(t)), append(brief, r.next(t))
@@ -176,7 +178,7 @@ func goneOr(pid int) error {
 // TestInitSurvivesSignals sends what would end any other program.
 func TestInitSurvivesSignals(t *testing.T) {
 	t.Parallel()
-	r := startInit(t, `echo $$; trap 'exit 0' INT; while :; do sleep 0.01; done`)
+	r := startInit(t, `trap 'exit 0' INT; echo $$; while :; do sleep 0.01; done`)
 	worker := r.next(t)
 	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE, unix.SIGALRM, unix.SIGABRT, unix.SIGTRAP, unix.SIGSYS, unix.SIGTSTP, unix.SIGXCPU, unix.Signal(40)} {
 		r.signal(t, r.Process.Pid, sig)
@@ -227,8 +229,14 @@ func TestInitEnds(t *testing.T) {
 // told to end while there is no worker: the children end, and the last worker's code is the init's.
 func TestInitKeepsARefusingWorkersEngines(t *testing.T) {
 	t.Parallel()
-	r := startInit(t, `sleep 1000 & echo $!; exit 1`)
-	children := []int{r.next(t), r.next(t), r.next(t), r.next(t), r.next(t)} // the next pause is 640 ms
+	r := startInit(t, `sleep 1000 & echo $!; echo $$; exit 1`)
+	var children []int
+	for range 5 {
+		children = append(children, r.next(t))
+		worker := r.next(t)
+		wait.Eventually(t, 10*time.Second, func() error { return goneOr(worker) })
+	}
+	// Now there is no worker: the next one would be started in 320 ms.
 	r.signal(t, r.Process.Pid, unix.SIGTERM)
 	r.mustEnd(t, 1, 5*time.Second)
 	for _, pid := range children {
@@ -240,7 +248,7 @@ func TestInitKeepsARefusingWorkersEngines(t *testing.T) {
 
 func TestWorkerMark(t *testing.T) {
 	t.Parallel()
-	r := startInit(t, `echo $PPID; echo $`+workerMark+`; echo $`+asInit+` | wc -l; trap 'exit 0' TERM; while :; do sleep 0.01; done`)
+	r := startInit(t, `trap 'exit 0' TERM; echo $PPID; echo $`+workerMark+`; while :; do sleep 0.01; done`)
 	if parent, mark := r.next(t), r.next(t); parent != r.Process.Pid || mark != parent {
 		t.Errorf("parent %d, mark %d, init %d", parent, mark, r.Process.Pid)
 	}
@@ -248,6 +256,7 @@ func TestWorkerMark(t *testing.T) {
 		t.Error("a program that no init started takes itself for a worker")
 	}
 	r.signal(t, r.Process.Pid, unix.SIGTERM)
+	r.mustEnd(t, 0, 5*time.Second)
 }
 
 func TestPauses(t *testing.T) {
@@ -265,7 +274,7 @@ func TestPauses(t *testing.T) {
 // TestStartOfAWorkerThatIsNotThere retries instead of ending.
 func TestStartOfAWorkerThatIsNotThere(t *testing.T) {
 	t.Parallel()
-	i := &initProcess{path: t.TempDir() + "/none", args: []string{"none"}, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	i := &initProcess{path: t.TempDir() + "/none", args: []string{"none"}, log: slog.New(slog.DiscardHandler)}
 	if err := i.start(); err == nil || i.worker != 0 {
 		t.Errorf("%v, worker %d", err, i.worker)
 	}
