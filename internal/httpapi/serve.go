@@ -18,7 +18,7 @@ const (
 	readTimeout       = 30 * time.Second
 	writeTimeout      = 60 * time.Second
 	idleTimeout       = 2 * time.Minute
-	maxHeader         = 16 << 10 // bytes
+	maxHeader         = 16 << 10        // bytes
 	stopTimeout       = 6 * time.Second // with what follows, below the 10 s that Docker gives
 )
 

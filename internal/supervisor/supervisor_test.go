@@ -429,7 +429,14 @@ func TestStrangerByHandIsNotOurs(t *testing.T) {
 	// A person runs the engine on the unit's config: the same command line, but not the lock.
 	byHand := exec.CommandContext(t.Context(), program, "-s", filepath.Join(h.units(), "one", "conf", "fake.toml"))
 	byHand.Env = []string{"FAKE_ENGINE=1", "GORACE=atexit_sleep_ms=0"}
+	says, err := byHand.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := byHand.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := says.Read(make([]byte, 1)); err != nil { // it runs, and has read its config
 		t.Fatal(err)
 	}
 	defer func() { _ = errors.Join(byHand.Process.Kill(), byHand.Wait()) }()

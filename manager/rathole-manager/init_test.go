@@ -314,8 +314,9 @@ func TestProcessOne(t *testing.T) {
 	}
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("its end took %s", took)
-	} else {
-		t.Logf("its end took %s", took)
+	}
+	if strings.Contains(c.log.String(), "what the worker left") {
+		t.Error("the worker did not stop its engines itself")
 	}
 	for _, p := range inside {
 		if err := syscall.Kill(p.pid, 0); !errors.Is(err, syscall.ESRCH) {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,22 +64,28 @@ func openLog(path string, flag int) (*os.File, error) {
 	return f, nil
 }
 
+// lockWait is how long lock waits for a lock that seems to be held. A child that another unit's start has just forked has
+// a copy of every descriptor until its exec has closed them, and so the lock of one that we have closed since. The kernel
+// lets the parent of a vfork go on before that, so not even syscall.ForkLock keeps such a child away.
+const lockWait = 800 * time.Millisecond
+
 // lock takes a unit's run.lock: supervisor.ErrRunning if a process holds it.
 func (b *Backend) lock(id string) (*os.File, error) {
+	for deadline := time.Now().Add(lockWait); ; time.Sleep(time.Millisecond) {
+		f, err := b.tryLock(id)
+		if !errors.Is(err, supervisor.ErrRunning) || time.Now().After(deadline) {
+			return f, err
+		}
+	}
+}
+
+// tryLock is lock without the wait: it may take a half-born child for a running process.
+func (b *Backend) tryLock(id string) (*os.File, error) {
 	f, err := os.OpenFile(b.lockPath(id), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of %s: %w", id, err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		// A child that another unit's start has just forked holds a copy of every descriptor until its exec, and so the lock
-		// of one that we have closed since. While ForkLock is held there is no such child: whoever has the lock now has it
-		// for good.
-		syscall.ForkLock.RLock()
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		syscall.ForkLock.RUnlock()
-	}
-	if err != nil {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: %s is locked", supervisor.ErrRunning, b.lockPath(id))

@@ -100,7 +100,7 @@ func sameUser(pid int, path string) bool {
 
 // isLocked tells whether a process holds a unit's lock.
 func (b *Backend) isLocked(id string) bool {
-	lock, err := b.lock(id)
+	lock, err := b.tryLock(id)
 	if err == nil {
 		_ = lock.Close()
 	}
