@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -178,10 +179,12 @@ func (d *Directory) discard(id string) error {
 	return nil
 }
 
-// sweep removes the next records that were never committed.
+// sweep removes what was written to take the place of another file and never did.
 func sweep(dir string) error {
-	left, err := filepath.Glob(filepath.Join(dir, nextPrefix+"*"))
-	for _, path := range left {
+	records, err := filepath.Glob(filepath.Join(dir, nextPrefix+"*"))
+	hints, err2 := filepath.Glob(filepath.Join(dir, "*.next"))
+	err = errors.Join(err, err2)
+	for _, path := range slices.Concat(records, hints) {
 		err = errors.Join(err, os.Remove(path))
 	}
 	return err

@@ -131,6 +131,9 @@ func (s *Supervisor[S]) Restart(ctx context.Context, id string) (View[S], error)
 		return View[S]{}, err
 	}
 	before, _ := u.snapshot()
+	if before.Record.Desired == Absent {
+		return before, ErrNotFound
+	}
 	if before.Record.Desired != Running {
 		return before, &Failure{Reason: "disabled", Message: "it is disabled: nothing runs that could be restarted"}
 	}

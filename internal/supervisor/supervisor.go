@@ -230,6 +230,11 @@ func (s *Supervisor[S]) unit(id string) (*unit[S], error) {
 	if !s.IsReady() {
 		return nil, ErrNotReady
 	}
+	select {
+	case <-s.ended:
+		return nil, ErrNotReady // what is ordered now, nobody would carry out
+	default:
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, bad := s.quarantined[id]; bad {
