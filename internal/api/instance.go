@@ -15,8 +15,8 @@ const (
 type Transport string
 
 // The transports that this version renders. Plain TCP never sends a token in clear (rathole answers a challenge with a
-// digest), but the game's own traffic is not encrypted. Noise encrypts it, and costs half the throughput, 2.7 times the
-// memory, and lets one silent connection to the control port block new players for 5 s.
+// digest), but the game's own traffic is not encrypted. Noise encrypts it; it costs throughput and memory, and lets one
+// silent connection to the control port hold up new players for 5 s (rathole's HANDSHAKE_TIMEOUT, inside its accept loop).
 const (
 	TransportTCP   Transport = "tcp"
 	TransportNoise Transport = "noise"
@@ -74,7 +74,7 @@ type Service struct {
 // Status is the one-word answer to "is it up?".
 type Status string
 
-// The statuses of an instance or a client; the table is in the guide "Status".
+// The statuses of an instance or a client; the table is in the README, under "Status".
 const (
 	// StatusInactive: the server runs and never had a client.
 	StatusInactive Status = "inactive"
