@@ -112,19 +112,36 @@ func (b backend) game() string { return fmt.Sprintf("game_port = %d\n", b.Ports[
 // hasty lets what fails, fail within a second.
 const hasty = "timeouts = { create = \"1s\", update = \"1s\", delete = \"1s\" }\n"
 
+// factories are the provider servers of a configuration, by local name.
+type factories map[string]func() (tfprotov6.ProviderServer, error)
+
+func ratholeAlone() factories {
+	return factories{"rathole": providerserver.NewProtocol6WithError(testProvider(nil))}
+}
+
 // run runs the steps with the real Terraform, and checks that a destroy at the end leaves nothing.
 func (b backend) run(t *testing.T, steps ...resource.TestStep) {
+	t.Helper()
+	b.runWith(t, ratholeAlone(), steps...)
+}
+
+// runWith is run with more providers.
+func (b backend) runWith(t *testing.T, providers factories, steps ...resource.TestStep) {
+	t.Helper()
+	unitTest(t, resource.TestCase{
+		ProtoV6ProviderFactories: providers,
+		CheckDestroy:             func(*terraform.State) error { return b.has(t, 0, 0) },
+		Steps:                    steps,
+	})
+}
+
+// unitTest runs a case with the real Terraform.
+func unitTest(t *testing.T, c resource.TestCase) {
 	t.Helper()
 	if os.Getenv("TF_ACC_TERRAFORM_PATH") == "" {
 		t.Fatal("no terraform: put terraform or tofu into PATH, or set TF_ACC_TERRAFORM_PATH to one")
 	}
-	resource.UnitTest(t, resource.TestCase{
-		ProtoV6ProviderFactories: map[string]func() (tfprotov6.ProviderServer, error){
-			"rathole": providerserver.NewProtocol6WithError(testProvider(nil)),
-		},
-		CheckDestroy: func(*terraform.State) error { return b.has(t, 0, 0) },
-		Steps:        steps,
-	})
+	resource.UnitTest(t, c)
 }
 
 // testProvider is the provider with an environment of its own and less patience.

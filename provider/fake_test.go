@@ -7,16 +7,19 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/secret"
 )
 
@@ -174,6 +177,10 @@ func newFake(t *testing.T) *fake {
 		answerJSON(w, 200, api.Logs{ServerID: r.PathValue("id"), Lines: []string{"first line", "ERROR the last line"}})
 	}
 	on(f.manager, "GET /ready", ready)
+	on(f.manager, "GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		answerJSON(w, 200, api.Health{Service: "rathole-manager", Version: "test", APILevel: api.Level, Features: []string{"wait"}, Engine: "0.5.0"})
+	})
+	on(f.manager, "GET /api/ports", f.ports)
 	on(f.manager, "POST /api/instances", f.create)
 	on(f.manager, "GET /api/instances", f.list)
 	f.manager.mux.HandleFunc("GET /api/instances/{id}", f.get)
@@ -279,12 +286,33 @@ func (f *fake) get(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (f *fake) list(w http.ResponseWriter, _ *http.Request) {
+func (f *fake) list(w http.ResponseWriter, r *http.Request) {
 	list := api.InstanceList{Instances: []api.Instance{}}
+	status := api.Status(r.URL.Query().Get("status"))
 	for _, id := range slices.Sorted(maps.Keys(f.instances)) {
-		list.Instances = append(list.Instances, f.show(f.instances[id]))
+		inst := f.show(f.instances[id])
+		if strings.HasPrefix(id, r.URL.Query().Get("prefix")) && (status == "" || status == inst.Status) {
+			list.Instances = append(list.Instances, inst)
+		}
 	}
 	answerJSON(w, 200, list)
+}
+
+func (f *fake) ports(w http.ResponseWriter, _ *http.Request) {
+	pool := func(first, last int) api.PortPool {
+		return api.PortPool{Ranges: []api.PortRange{{Start: first, End: last}}, Total: last - first + 1, Free: last - first + 1, Uses: []api.PortUse{}}
+	}
+	all := api.Ports{Control: pool(10000, 20000), Public: pool(30000, 32767)}
+	use := func(p *api.PortPool, u api.PortUse) {
+		p.Allocated, p.Free, p.Uses = p.Allocated+1, p.Free-1, append(p.Uses, u)
+	}
+	for _, inst := range f.instances {
+		use(&all.Control, api.PortUse{Port: inst.RatholePort, Protocols: []api.Protocol{api.TCP}, ServerID: inst.ServerID})
+		for name, s := range inst.Services {
+			use(&all.Public, api.PortUse{Port: s.PublicPort, Protocols: s.Protocols, ServerID: inst.ServerID, Service: name})
+		}
+	}
+	answerJSON(w, 200, all)
 }
 
 func (f *fake) remove(w http.ResponseWriter, r *http.Request) {
@@ -302,7 +330,11 @@ func (f *fake) clientConfig(w http.ResponseWriter, r *http.Request) {
 		answerProblem(w, notFound(api.CodeInstanceNotFound))
 		return
 	}
-	answerJSON(w, 200, api.ClientConfig{ServerID: inst.ServerID, Config: inst.config, SHA256: inst.ClientConfigSHA256})
+	text := inst.config
+	if hostIP := r.URL.Query().Get("host_ip"); hostIP != "" {
+		text = inst.rendered(hostIP)
+	}
+	answerJSON(w, 200, api.ClientConfig{ServerID: inst.ServerID, Config: text, SHA256: sum(text)})
 }
 
 func (f *fake) configure(w http.ResponseWriter, r *http.Request) {
@@ -433,9 +465,29 @@ func (f *fake) conflict(inst api.Instance, replaces string) *api.Problem {
 
 // render makes the client's config. What it contains is of no matter here, but that it differs and holds a secret.
 func (i *fakeInstance) render() {
-	what, _ := json.Marshal(i.Services)
-	i.config = fmt.Sprintf("# %s uid %s port %d transport %s token %s%d\n%s", i.ServerID, i.UID, i.RatholePort, i.Transport, tunnelSecret, i.Revision, what)
+	i.config = i.rendered(i.HostIP)
 	i.ClientConfigSHA256 = sum(i.config)
+}
+
+// rendered is the client's config, for a game at hostIP.
+func (i *fakeInstance) rendered(hostIP string) string {
+	c := rathole.ClientConfig{RemoteAddr: fmt.Sprintf("127.0.0.1:%d", i.RatholePort), Services: map[string]rathole.ClientService{}}
+	for name, s := range i.Services {
+		host := s.LocalHost
+		if host == i.HostIP {
+			host = hostIP
+		}
+		for _, p := range s.Protocols {
+			c.Services[rathole.ServiceName(name, p)] = rathole.ClientService{
+				Type: p, Token: secret.New(fmt.Sprintf("%s%d", tunnelSecret, i.Revision)), LocalAddr: net.JoinHostPort(host, strconv.Itoa(s.LocalPort)),
+			}
+		}
+	}
+	text, err := c.Encode()
+	if err != nil {
+		return err.Error() // no client takes it, and the test that asked for it fails
+	}
+	return fmt.Sprintf("# %s uid %s transport %s\n%s", i.ServerID, i.UID, i.Transport, text)
 }
 
 func sum(text string) string {

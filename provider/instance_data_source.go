@@ -60,6 +60,20 @@ func (d *instanceDataSource) Configure(_ context.Context, req datasource.Configu
 
 // Schema implements datasource.DataSource.
 func (d *instanceDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
+	attributes := instanceAttributes()
+	attributes["server_id"] = schema.StringAttribute{
+		Required: true, MarkdownDescription: "Name of the instance.",
+		Validators: []validator.String{stringvalidator.RegexMatches(regexp.MustCompile(rathole.ServerIDPattern),
+			"must be a letter or digit followed by up to 63 letters, digits, - or _")},
+	}
+	resp.Schema = schema.Schema{
+		MarkdownDescription: "An instance as its manager sees it, with the conditions behind its status.",
+		Attributes:          attributes,
+	}
+}
+
+// instanceAttributes describe an instance of which all is computed.
+func instanceAttributes() map[string]schema.Attribute {
 	text := func(s string) schema.StringAttribute {
 		return schema.StringAttribute{Computed: true, MarkdownDescription: s}
 	}
@@ -69,45 +83,38 @@ func (d *instanceDataSource) Schema(_ context.Context, _ datasource.SchemaReques
 	texts := func(s string) schema.MapAttribute {
 		return schema.MapAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: s}
 	}
-	resp.Schema = schema.Schema{
-		MarkdownDescription: "An instance as its manager sees it, with the conditions behind its status.",
-		Attributes: map[string]schema.Attribute{
-			"server_id": schema.StringAttribute{
-				Required: true, MarkdownDescription: "Name of the instance.",
-				Validators: []validator.String{stringvalidator.RegexMatches(regexp.MustCompile(rathole.ServerIDPattern),
-					"must be a letter or digit followed by up to 63 letters, digits, - or _")},
-			},
-			"id":          text("The same as `server_id`."),
-			"game_port":   number("Port of the service `game`; null if the instance was created with `services`."),
-			"beacon_port": number("Port of the service `beacon`; null if there is none."),
-			"services": schema.MapNestedAttribute{
-				Computed: true, MarkdownDescription: "All services by name, also those of `game_port` and `beacon_port`.",
-				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
-					"protocols":   schema.SetAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "`tcp`, `udp` or both."},
-					"local_port":  number("Port of the game on the agent's side."),
-					"public_port": number("Port for players on the manager's machine."),
-					"local_host":  text("Address of the game as the agent's machine sees it."),
-				}},
-			},
-			"host_ip":              text("Address of the game as the agent's machine sees it."),
-			"agent_url":            text("Where the agent answers that runs the client; null for a server half only."),
-			"labels":               texts("Free text by key."),
-			"transport":            text("`tcp` or `noise`."),
-			"enabled":              schema.BoolAttribute{Computed: true, MarkdownDescription: "`false`: ports and secrets are kept, nothing runs."},
-			"rathole_port":         number("Control port: where the instance's rathole server accepts its client."),
-			"endpoints":            texts("What players dial, `host:port`, by service."),
-			"status":               text("`inactive`, `healthy`, `degraded`, `down` or `disabled`."),
-			"client_config_sha256": text("SHA-256 of the config that the manager gives for the client."),
-			"revision":             number("Rises with the specification or the secrets, never with the status."),
-			"conditions": schema.ListNestedAttribute{
-				Computed: true, MarkdownDescription: "The facts behind the status.",
-				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
-					"type":    text("What the condition is about: `ProcessRunning`, `ClientConnected` or `PortsListening`."),
-					"status":  text("`True`, `False` or `Unknown`."),
-					"reason":  text("One word for programs."),
-					"message": text("A sentence for people: what is wrong and what can be done."),
-				}},
-			},
+	return map[string]schema.Attribute{
+		"server_id":   text("Name of the instance."),
+		"id":          text("The same as `server_id`."),
+		"game_port":   number("Port of the service `game`; null if the instance was created with `services`."),
+		"beacon_port": number("Port of the service `beacon`; null if there is none."),
+		"services": schema.MapNestedAttribute{
+			Computed: true, MarkdownDescription: "All services by name, also those of `game_port` and `beacon_port`.",
+			NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+				"protocols":   schema.SetAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "`tcp`, `udp` or both."},
+				"local_port":  number("Port of the game on the agent's side."),
+				"public_port": number("Port for players on the manager's machine."),
+				"local_host":  text("Address of the game as the agent's machine sees it."),
+			}},
+		},
+		"host_ip":              text("Address of the game as the agent's machine sees it."),
+		"agent_url":            text("Where the agent answers that runs the client; null for a server half only."),
+		"labels":               texts("Free text by key."),
+		"transport":            text("`tcp` or `noise`."),
+		"enabled":              schema.BoolAttribute{Computed: true, MarkdownDescription: "`false`: ports and secrets are kept, nothing runs."},
+		"rathole_port":         number("Control port: where the instance's rathole server accepts its client."),
+		"endpoints":            texts("What players dial, `host:port`, by service."),
+		"status":               text("`inactive`, `healthy`, `degraded`, `down` or `disabled`."),
+		"client_config_sha256": text("SHA-256 of the config that the manager gives for the client."),
+		"revision":             number("Rises with the specification or the secrets, never with the status."),
+		"conditions": schema.ListNestedAttribute{
+			Computed: true, MarkdownDescription: "The facts behind the status.",
+			NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+				"type":    text("What the condition is about: `ProcessRunning`, `ClientConnected` or `PortsListening`."),
+				"status":  text("`True`, `False` or `Unknown`."),
+				"reason":  text("One word for programs."),
+				"message": text("A sentence for people: what is wrong and what can be done."),
+			}},
 		},
 	}
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/mapvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
+	"github.com/hashicorp/terraform-plugin-framework/ephemeral"
+	"github.com/hashicorp/terraform-plugin-framework/function"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
@@ -52,7 +54,10 @@ type ratholeProvider struct {
 	limits  limits
 }
 
-var _ provider.Provider = (*ratholeProvider)(nil)
+var (
+	_ provider.ProviderWithEphemeralResources = (*ratholeProvider)(nil)
+	_ provider.ProviderWithFunctions          = (*ratholeProvider)(nil)
+)
 
 // New gives a constructor of the provider; version is that of the release.
 func New(version string) func() provider.Provider {
@@ -125,7 +130,7 @@ func (p *ratholeProvider) Configure(ctx context.Context, req provider.ConfigureR
 	for url, token := range tokens {
 		c.tokens[canonical(url)] = token
 	}
-	resp.ResourceData, resp.DataSourceData = c, c
+	resp.ResourceData, resp.DataSourceData, resp.EphemeralResourceData = c, c, c
 }
 
 // orEnv lets the environment stand in for what is not set, and never for what is not known yet: the default would send a
@@ -147,5 +152,15 @@ func (p *ratholeProvider) Resources(context.Context) []func() resource.Resource 
 
 // DataSources implements provider.Provider.
 func (p *ratholeProvider) DataSources(context.Context) []func() datasource.DataSource {
-	return []func() datasource.DataSource{newInstanceDataSource}
+	return []func() datasource.DataSource{newInstanceDataSource, newInstancesDataSource, newManagerDataSource}
+}
+
+// EphemeralResources implements provider.ProviderWithEphemeralResources.
+func (p *ratholeProvider) EphemeralResources(context.Context) []func() ephemeral.EphemeralResource {
+	return []func() ephemeral.EphemeralResource{newClientConfigEphemeral}
+}
+
+// Functions implements provider.ProviderWithFunctions.
+func (p *ratholeProvider) Functions(context.Context) []func() function.Function {
+	return []func() function.Function{newGameServicesFunction, newParseClientConfigFunction}
 }

@@ -36,6 +36,8 @@ func stories(t *testing.T, newBackend func(*testing.T) backend) {
 		"left by a killed apply":  storyAdopted,
 		"import of what is not":   storyImportMissing,
 		"agent known after apply": storyAgentKnownAfterApply,
+		"data sources":            storyDataSources,
+		"client config":           storyClientConfig,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
