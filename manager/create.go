@@ -105,6 +105,11 @@ func (m *Manager) draft(s spec, before *spec) (supervisor.Draft[spec], error) {
 	if err := s.renew(before); err != nil {
 		return supervisor.Draft[spec]{}, err
 	}
+	return m.render(s)
+}
+
+// render gives a specification, which has its secrets, its configs.
+func (m *Manager) render(s spec) (supervisor.Draft[spec], error) {
 	server, err := m.serverConfig(s)
 	if err != nil {
 		return supervisor.Draft[spec]{}, fmt.Errorf("render the server's config: %w", err)

@@ -43,6 +43,7 @@ func (m *Manager) routes() {
 	m.createRoute()
 	m.readRoutes()
 	m.changeRoutes()
+	m.rotateRoute()
 	m.configRoute()
 }
 

@@ -145,6 +145,17 @@ func (m *Manager) Restart(ctx context.Context, id string) (done api.Restarted, e
 	return done, err
 }
 
+// Rotate gives every service of an instance a new secret: the client is shut out until it has the new config. It is sent
+// once; ifMatch, the ETag of the revision that the caller has seen, keeps a caller's own repetition from rotating twice.
+func (m *Manager) Rotate(ctx context.Context, id, ifMatch string) (inst api.Instance, err error) {
+	c := call{method: http.MethodPost, path: api.PathInstance + "/rotate", id: id, result: &inst, once: true}
+	if ifMatch != "" {
+		c.header = map[string]string{"If-Match": ifMatch}
+	}
+	_, err = m.do(ctx, c)
+	return inst, err
+}
+
 // Logs reads the newest lines of an instance's engine, oldest first. lines is 1 to 10000; 0 means the manager's default.
 func (m *Manager) Logs(ctx context.Context, id string, lines int) (api.Logs, error) {
 	return m.logs(ctx, api.PathInstance, id, lines)
