@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/client"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/secret"
 )
@@ -188,6 +189,9 @@ func newFake(t *testing.T) *fake {
 	on(f.manager, "DELETE /api/instances/{id}", f.remove)
 	on(f.manager, "GET /api/instances/{id}/client-config", f.clientConfig)
 	on(f.manager, "GET /api/instances/{id}/logs", logs)
+	on(f.manager, "POST /api/instances/{id}/rotate", f.rotate)
+	on(f.manager, "POST /api/instances/{id}/restart", f.restart(func(id string) bool { return f.instances[id] != nil }, api.CodeInstanceNotFound))
+	on(f.agent, "POST /api/rathole/clients/{id}/restart", f.restart(func(id string) bool { _, ok := f.clients[id]; return ok }, api.CodeClientNotFound))
 	on(f.agent, "GET /ready", ready)
 	on(f.agent, "GET /api/rathole/clients", f.listClients)
 	on(f.agent, "GET /api/rathole/clients/{id}", f.getClient)
@@ -296,6 +300,30 @@ func (f *fake) list(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	answerJSON(w, 200, list)
+}
+
+func (f *fake) rotate(w http.ResponseWriter, r *http.Request) {
+	inst, ok := f.instances[r.PathValue("id")]
+	switch {
+	case !ok:
+		answerProblem(w, notFound(api.CodeInstanceNotFound))
+	case r.Header.Get("If-Match") != "" && r.Header.Get("If-Match") != client.ETag(inst.Instance):
+		answerProblem(w, &api.Problem{Status: 412, Code: api.CodeRevisionMismatch, Detail: "it has another revision"})
+	default:
+		inst.Revision++
+		inst.render()
+		answerJSON(w, 200, f.show(inst))
+	}
+}
+
+func (f *fake) restart(exists func(id string) bool, code api.Code) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !exists(r.PathValue("id")) {
+			answerProblem(w, notFound(code))
+			return
+		}
+		answerJSON(w, 200, api.Restarted{ServerID: r.PathValue("id"), PID: 1})
+	}
 }
 
 func (f *fake) ports(w http.ResponseWriter, _ *http.Request) {

@@ -43,9 +43,7 @@ func (d *instancesDataSource) Schema(_ context.Context, _ datasource.SchemaReque
 		Attributes: map[string]schema.Attribute{
 			"prefix": schema.StringAttribute{Optional: true, MarkdownDescription: "Only instances whose `server_id` begins so."},
 			"status": schema.StringAttribute{
-				Optional: true, MarkdownDescription: "Only instances of this status: `inactive`, `healthy`, `degraded`, `down` or `disabled`.",
-				Validators: []validator.String{stringvalidator.OneOf(string(api.StatusInactive), string(api.StatusHealthy), string(api.StatusDegraded),
-					string(api.StatusDown), string(api.StatusDisabled))},
+				Optional: true, MarkdownDescription: statusFilter, Validators: []validator.String{stringvalidator.OneOf(statuses()...)},
 			},
 			"labels": schema.MapAttribute{
 				Optional: true, ElementType: types.StringType, MarkdownDescription: "Only instances that have all of these labels, with these values.",
@@ -87,6 +85,13 @@ func (d *instancesDataSource) Read(ctx context.Context, req datasource.ReadReque
 		data.Instances = append(data.Instances, one)
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &data)...)
+}
+
+const statusFilter = "Only instances of this status: `inactive`, `healthy`, `degraded`, `down` or `disabled`."
+
+// statuses are what statusFilter names.
+func statuses() []string {
+	return []string{string(api.StatusInactive), string(api.StatusHealthy), string(api.StatusDegraded), string(api.StatusDown), string(api.StatusDisabled)}
 }
 
 // hasLabels tells whether an instance has all of the labels.

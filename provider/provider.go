@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/mapvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/action"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/ephemeral"
 	"github.com/hashicorp/terraform-plugin-framework/function"
+	"github.com/hashicorp/terraform-plugin-framework/list"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
@@ -55,6 +57,8 @@ type ratholeProvider struct {
 }
 
 var (
+	_ provider.ProviderWithActions            = (*ratholeProvider)(nil)
+	_ provider.ProviderWithListResources      = (*ratholeProvider)(nil)
 	_ provider.ProviderWithEphemeralResources = (*ratholeProvider)(nil)
 	_ provider.ProviderWithFunctions          = (*ratholeProvider)(nil)
 )
@@ -130,7 +134,7 @@ func (p *ratholeProvider) Configure(ctx context.Context, req provider.ConfigureR
 	for url, token := range tokens {
 		c.tokens[canonical(url)] = token
 	}
-	resp.ResourceData, resp.DataSourceData, resp.EphemeralResourceData = c, c, c
+	resp.ResourceData, resp.DataSourceData, resp.EphemeralResourceData, resp.ListResourceData, resp.ActionData = c, c, c, c, c
 }
 
 // orEnv lets the environment stand in for what is not set, and never for what is not known yet: the default would send a
@@ -163,4 +167,14 @@ func (p *ratholeProvider) EphemeralResources(context.Context) []func() ephemeral
 // Functions implements provider.ProviderWithFunctions.
 func (p *ratholeProvider) Functions(context.Context) []func() function.Function {
 	return []func() function.Function{newGameServicesFunction, newParseClientConfigFunction}
+}
+
+// ListResources implements provider.ProviderWithListResources.
+func (p *ratholeProvider) ListResources(context.Context) []func() list.ListResource {
+	return []func() list.ListResource{newInstanceListResource}
+}
+
+// Actions implements provider.ProviderWithActions.
+func (p *ratholeProvider) Actions(context.Context) []func() action.Action {
+	return []func() action.Action{newRestartAction, newRotateSecretAction}
 }

@@ -38,6 +38,9 @@ func stories(t *testing.T, newBackend func(*testing.T) backend) {
 		"agent known after apply": storyAgentKnownAfterApply,
 		"data sources":            storyDataSources,
 		"client config":           storyClientConfig,
+		"restart":                 storyRestart,
+		"rotate secret":           storyRotateSecret,
+		"query":                   storyQuery,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

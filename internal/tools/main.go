@@ -15,6 +15,7 @@ type commands struct {
 	Rathole   ratholeCommand   `cmd:"" help:"Obtain the engine and print its path."`
 	Terraform terraformCommand `cmd:"" help:"Obtain a Terraform or OpenTofu command line and print its path."`
 	Isolate   isolateCommand   `cmd:"" help:"Run a command in a network of its own, where that is allowed."`
+	Pages     pagesCommand     `cmd:"" help:"Write the reference pages of actions and list resources."`
 	Demo      demoCommand      `cmd:"" help:"Show the product at work on this machine: apply, play, destroy."`
 }
 
