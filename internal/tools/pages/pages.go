@@ -101,9 +101,9 @@ func (p page) write(t *template.Template, dir, example, language string) error {
 	if err := t.Execute(&b, p); err != nil {
 		return fmt.Errorf("page of %s: %w", p.Name, err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // docs are for everybody
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	_, short, _ := strings.Cut(p.Name, "_")
-	return os.WriteFile(filepath.Join(dir, short+".md"), b.Bytes(), 0o644) //nolint:gosec // as above
+	return os.WriteFile(filepath.Join(dir, short+".md"), b.Bytes(), 0o644)
 }
