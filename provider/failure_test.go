@@ -23,6 +23,7 @@ const (
 	configRoute    = "GET /api/instances/{id}/client-config"
 	configureRoute = "POST /api/rathole/clients/{id}/configure"
 	stopRoute      = "POST /api/rathole/clients/{id}/stop"
+	rotateRoute    = "POST /api/instances/{id}/rotate"
 	getClientRoute = "GET /api/rathole/clients/{id}"
 )
 
@@ -299,6 +300,9 @@ func TestMovedAgent(t *testing.T) {
 					Check: func(*terraform.State) error {
 						if stops := f.agent.seen(stopRoute); !dead && stops != 1 {
 							return fmt.Errorf("%d stops on the old agent, want 1", stops)
+						}
+						if rotations := f.manager.seen(rotateRoute); dead != (rotations == 1) {
+							return fmt.Errorf("%d rotations; a client that could not be stopped, and no other, must be shut out", rotations)
 						}
 						if n := other.agent.seen(configureRoute); n != 1 {
 							return fmt.Errorf("configured %d times on the new agent, want 1", n)

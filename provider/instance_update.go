@@ -132,14 +132,25 @@ func (u *update) leaveOldAgent(ctx context.Context) bool {
 		return false
 	}
 	if err != nil {
-		u.diags.AddWarning("Old client may still run", fmt.Sprintf("%s\n\nInstance %s moves away from that agent all the same. If the old host still runs "+
-			"its client, or comes back, the two push each other out: stop the old one there.", explain(err), u.id))
-		return true
+		return u.fence(ctx, err)
 	}
 	u.prior.ClientConfigSHA256 = types.StringNull()
 	u.prior.Drift = stringList([]string{fmt.Sprintf("%s%s has no client %s", clientHalf, old, u.id)})
 	u.diags.Append(u.state.Set(ctx, &u.prior)...)
 	return !u.diags.HasError()
+}
+
+// fence shuts out the client on an old agent that cannot be reached: with new secrets on the server it may run on or come
+// back, and connects no more.
+func (u *update) fence(ctx context.Context, unreached error) bool {
+	_, err := u.mgr.Rotate(ctx, u.id, "")
+	if err != nil && !client.IsNotFound(err) { // a server half that is gone is made anew, with new secrets
+		fail(u.diags, "Unable to rotate secret", fmt.Errorf("the old agent cannot be reached (%w), and its client cannot be shut out either: %w", unreached, err))
+		return false
+	}
+	u.diags.AddWarning("Old client may still run", fmt.Sprintf("%s\n\nInstance %s moves away from that agent all the same. Its secrets were changed, so a client "+
+		"that still runs there, or comes back with its host, is shut out. It retries for ever, though: remove it there.", explain(unreached), u.id))
+	return true
 }
 
 // stop ends the client on an agent. One that cannot be reached is not waited for as long as the whole update may take.
