@@ -27,7 +27,7 @@ func (a *agent) read(ctx context.Context, id string) (api.Client, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, a.patience, fmt.Errorf("no answer within %s", a.patience))
 	defer cancel()
-	c, err := a.Get(ctx, id)
+	c, err := a.Refresh(ctx, id)
 	if err != nil && !client.IsNotFound(err) {
 		a.mu.Lock()
 		defer a.mu.Unlock()

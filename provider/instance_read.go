@@ -56,7 +56,7 @@ func (r *instanceResource) observe(ctx context.Context, state instanceModel, dia
 	if url := found.agentURL; url != "" {
 		asking.Go(func() { found.client, agentErr = r.readClient(ctx, url, id) })
 	}
-	inst, err := mgr.Get(ctx, id)
+	inst, err := mgr.Refresh(ctx, id)
 	asking.Wait()
 	if err != nil && !client.IsNotFound(err) {
 		return observed{}, err

@@ -10,7 +10,10 @@ import (
 )
 
 // Agent speaks to a rathole-agent. It may be used by many goroutines.
-type Agent struct{ *remote }
+type Agent struct {
+	*remote
+	reads *reads[api.Client]
+}
 
 // NewAgent makes a client; nothing is sent yet. It fails only on the URL.
 func NewAgent(cfg Config) (*Agent, error) {
@@ -18,7 +21,10 @@ func NewAgent(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Agent{remote: r}, nil
+	a := &Agent{remote: r}
+	a.reads = newReads(a.Get, a.List, func(c api.Client) string { return c.ServerID })
+	r.changed = a.reads.forget
+	return a, nil
 }
 
 // Configure makes the agent run a client with that config (TOML). The same bytes change nothing. replace takes over a
@@ -46,6 +52,11 @@ func (a *Agent) Stop(ctx context.Context, id string) (existed bool, err error) {
 func (a *Agent) Get(ctx context.Context, id string) (c api.Client, err error) {
 	_, err = a.do(ctx, call{method: http.MethodGet, path: api.PathClient, id: id, result: &c})
 	return c, err
+}
+
+// Refresh reads a client as one of many, as Manager.Refresh does.
+func (a *Agent) Refresh(ctx context.Context, id string) (api.Client, error) {
+	return a.reads.read(ctx, id)
 }
 
 // List reads all clients of the agent.

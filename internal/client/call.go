@@ -34,6 +34,9 @@ type call struct {
 
 // do sends a call, again if that is safe and promising, and decodes its answer. The status is 0 when none came.
 func (r *remote) do(ctx context.Context, c call) (status int, err error) {
+	if c.method != http.MethodGet {
+		defer r.changed()
+	}
 	for attempt := 1; ; attempt++ {
 		var resp *resty.Response
 		resp, err = r.attempt(ctx, c)

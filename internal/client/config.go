@@ -65,6 +65,8 @@ type remote struct {
 	url   string // without a slash at the end
 	token secret.String
 	http  *resty.Client
+
+	changed func() // called after every request that may have changed something
 }
 
 func newRemote(kind string, cfg Config) (*remote, error) {
@@ -91,7 +93,7 @@ func newRemote(kind string, cfg Config) (*remote, error) {
 	if !cfg.Token.IsZero() {
 		c.SetAuthToken(cfg.Token.Reveal())
 	}
-	return &remote{kind: kind, url: base, token: cfg.Token, http: c}, nil
+	return &remote{kind: kind, url: base, token: cfg.Token, http: c, changed: func() {}}, nil
 }
 
 // URL is where the service answers, without a slash at the end.

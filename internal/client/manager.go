@@ -12,7 +12,10 @@ import (
 )
 
 // Manager speaks to a rathole-manager. It may be used by many goroutines.
-type Manager struct{ *remote }
+type Manager struct {
+	*remote
+	reads *reads[api.Instance]
+}
 
 // NewManager makes a client; nothing is sent yet. It fails only on the URL.
 func NewManager(cfg Config) (*Manager, error) {
@@ -20,7 +23,10 @@ func NewManager(cfg Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Manager{remote: r}, nil
+	m := &Manager{remote: r}
+	m.reads = newReads(m.Get, func(ctx context.Context) ([]api.Instance, error) { return m.List(ctx, "", "") }, func(i api.Instance) string { return i.ServerID })
+	r.changed = m.reads.forget
+	return m, nil
 }
 
 // CreateOptions are what a create may say beside its body.
@@ -59,6 +65,12 @@ func (m *Manager) Create(ctx context.Context, req api.CreateInstance, opts Creat
 func (m *Manager) Get(ctx context.Context, id string) (inst api.Instance, err error) {
 	_, err = m.do(ctx, call{method: http.MethodGet, path: api.PathInstance, id: id, result: &inst})
 	return inst, err
+}
+
+// Refresh reads an instance as one of many: where many are read within a second, one list answers them, so what it says may
+// be a second old. A change by this client is always seen.
+func (m *Manager) Refresh(ctx context.Context, id string) (api.Instance, error) {
+	return m.reads.read(ctx, id)
 }
 
 // Wait reads an instance once it has the status, or at the timeout (up to 50 s) as it is then. That is no error: look at
