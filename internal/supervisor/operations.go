@@ -43,6 +43,7 @@ func (s *Supervisor[S]) Create(ctx context.Context, id string, d Draft[S]) (View
 		return View[S]{}, err
 	}
 	s.cfg.Crash("create.committed")
+	s.tell(ctx, EventCreated, id, "", "revision 1")
 	u := newUnit(rec, nil)
 	s.mu.Lock()
 	s.units[id] = u
@@ -86,7 +87,7 @@ func (s *Supervisor[S]) Update(ctx context.Context, id string, revision int64, d
 	if err != nil {
 		return View[S]{}, err
 	}
-	err = s.commit(ctx, u, func(rec *Record[S]) error {
+	err = s.commit(ctx, u, EventUpdated, func(rec *Record[S]) error {
 		if revision != 0 && rec.Revision != revision {
 			return ErrRevision
 		}
@@ -108,7 +109,7 @@ func (s *Supervisor[S]) Delete(ctx context.Context, id string) error {
 	}
 	v, _ := u.snapshot()
 	if v.Record.Desired != Absent {
-		err = s.commit(ctx, u, func(rec *Record[S]) error {
+		err = s.commit(ctx, u, EventDeleted, func(rec *Record[S]) error {
 			rec.Desired = Absent
 			return nil
 		})
@@ -137,6 +138,7 @@ func (s *Supervisor[S]) Restart(ctx context.Context, id string) (View[S], error)
 	if before.Record.Desired != Running {
 		return before, &Failure{Reason: "disabled", Message: "it is disabled: nothing runs that could be restarted"}
 	}
+	s.tell(ctx, EventRestarting, id, ReasonRequested, "a new process was asked for")
 	u.mu.Lock()
 	u.restart = true
 	u.mu.Unlock()
@@ -208,8 +210,9 @@ func (s *Supervisor[S]) SetHint(ctx context.Context, id, name, value string) err
 	return nil
 }
 
-// commit writes the next revision of a record: the store first, then memory.
-func (s *Supervisor[S]) commit(ctx context.Context, u *unit[S], edit func(*Record[S]) error) error {
+// commit writes the next revision of a record: the store first, then memory. The event is told in between, before a worker
+// can act on the revision.
+func (s *Supervisor[S]) commit(ctx context.Context, u *unit[S], kind EventType, edit func(*Record[S]) error) error {
 	u.commit.Lock()
 	defer u.commit.Unlock()
 	v, _ := u.snapshot()
@@ -230,6 +233,7 @@ func (s *Supervisor[S]) commit(ctx context.Context, u *unit[S], edit func(*Recor
 		return err
 	}
 	s.cfg.Crash("commit.done")
+	s.tell(ctx, kind, rec.ID, "", "revision %d", rec.Revision)
 	u.change(func(v *View[S]) {
 		v.Record = rec
 		v.Attempts, v.NextTry = 0, time.Time{} // new orders deserve a try at once

@@ -46,18 +46,21 @@ func (s *Supervisor[S]) remove(ctx context.Context, u *unit[S], rec Record[S]) {
 	}
 	if err != nil {
 		s.cfg.Log.Error("remove", "id", rec.ID, "error", err)
-		s.retry(u, rec, &Failure{Reason: "remove_failed", Message: err.Error()})
+		s.retry(ctx, u, rec, EventStopFailed, &Failure{Reason: "remove_failed", Message: err.Error()})
 		return
 	}
 	s.mu.Lock()
 	delete(s.units, rec.ID)
 	s.mu.Unlock()
 	s.cfg.Gone(rec.ID)
+	s.tell(ctx, EventRemoved, rec.ID, "", "process, files and record are gone")
 	u.change(func(v *View[S]) { v.Phase = PhaseGone })
 	s.cfg.Log.Info("removed", "id", rec.ID)
 }
 
 func (s *Supervisor[S]) halt(ctx context.Context, u *unit[S], rec Record[S]) {
+	p, known := s.cfg.Backend.Process(rec.ID)
+	ran := known && p.Exit == nil
 	err := s.cfg.Backend.Stop(ctx, rec.ID)
 	if err == nil {
 		// Should the record be torn one day, this still tells what the unit holds.
@@ -65,8 +68,11 @@ func (s *Supervisor[S]) halt(ctx context.Context, u *unit[S], rec Record[S]) {
 	}
 	if err != nil {
 		s.cfg.Log.Error("stop", "id", rec.ID, "error", err)
-		s.retry(u, rec, &Failure{Reason: "stop_failed", Message: err.Error()})
+		s.retry(ctx, u, rec, EventStopFailed, &Failure{Reason: "stop_failed", Message: err.Error()})
 		return
+	}
+	if ran {
+		s.tell(ctx, EventStopped, rec.ID, "disabled", "process %d was stopped: the record wants none", p.PID)
 	}
 	u.change(func(v *View[S]) {
 		v.Phase, v.Applied, v.Failure, v.Attempts = PhaseStopped, rec.Revision, nil, 0
@@ -80,14 +86,14 @@ func (s *Supervisor[S]) run(ctx context.Context, u *unit[S], v View[S]) {
 	switch {
 	case alive && u.takeRestart():
 		if err := s.cfg.Backend.Stop(ctx, rec.ID); err != nil {
-			s.retry(u, rec, &Failure{Reason: "stop_failed", Message: err.Error()})
+			s.retry(ctx, u, rec, EventStopFailed, &Failure{Reason: "stop_failed", Message: err.Error()})
 			return
 		}
 		s.start(ctx, u, rec)
 	case alive:
 		s.keep(ctx, u, v, p)
 	case known && v.Ran == rec.Revision && (v.Phase == PhaseStarting || v.Phase == PhaseRunning):
-		s.whyEnded(u, rec, p)
+		s.whyEnded(ctx, u, rec, p)
 	case time.Now().Before(v.NextTry) && !u.takeRestart():
 		s.queue.addAfter(rec.ID, time.Until(v.NextTry))
 	default:
@@ -121,12 +127,14 @@ func (s *Supervisor[S]) keep(ctx context.Context, u *unit[S], v View[S], p Proce
 	})
 	if err == nil && took {
 		s.cfg.Log.Info("reloaded", "id", rec.ID, "revision", rec.Revision)
+		s.tell(ctx, EventReloaded, rec.ID, "", "process %d took revision %d", p.PID, rec.Revision)
 		s.serves(u, rec, p)
 		return
 	}
 	s.cfg.Log.Info("restarting for a new config", "id", rec.ID, "revision", rec.Revision, "error", err)
+	s.tell(ctx, EventRestarting, rec.ID, ReasonNewConfig, "revision %d needs a new process", rec.Revision)
 	if err := s.cfg.Backend.Stop(ctx, rec.ID); err != nil {
-		s.retry(u, rec, &Failure{Reason: "stop_failed", Message: err.Error()})
+		s.retry(ctx, u, rec, EventStopFailed, &Failure{Reason: "stop_failed", Message: err.Error()})
 		return
 	}
 	s.start(ctx, u, rec)
@@ -143,7 +151,7 @@ func (s *Supervisor[S]) start(ctx context.Context, u *unit[S], rec Record[S]) {
 		p, err = s.cfg.Backend.Start(ctx, Unit{ID: rec.ID, Program: program, Config: rec.Config, UnixUID: rec.UnixUID})
 	}
 	if err != nil {
-		s.retry(u, rec, asFailure("start_failed", err))
+		s.retry(ctx, u, rec, EventStartFailed, asFailure("start_failed", err))
 		return
 	}
 	s.cfg.Crash("start.spawned")
@@ -153,6 +161,7 @@ func (s *Supervisor[S]) start(ctx context.Context, u *unit[S], rec Record[S]) {
 	u.mu.Unlock()
 	u.change(func(v *View[S]) { v.Phase, v.Process, v.Restarts, v.Ran = PhaseStarting, p, restarts, rec.Revision })
 	s.cfg.Log.Info("started", "id", rec.ID, "pid", p.PID, "restarts", restarts)
+	s.tell(ctx, EventStarted, rec.ID, "", "process %d runs revision %d", p.PID, rec.Revision)
 	s.await(ctx, u, rec, p)
 }
 
@@ -163,7 +172,7 @@ func (s *Supervisor[S]) await(ctx context.Context, u *unit[S], rec Record[S], p 
 	pause := readyPoll
 	for {
 		if now, known := s.cfg.Backend.Process(rec.ID); !known || now.Exit != nil {
-			s.whyEnded(u, rec, now)
+			s.whyEnded(ctx, u, rec, now)
 			return
 		}
 		if v, _ := u.snapshot(); v.Record.Revision != rec.Revision {
@@ -171,6 +180,7 @@ func (s *Supervisor[S]) await(ctx context.Context, u *unit[S], rec Record[S], p 
 		}
 		ok, err := s.cfg.Rules.Ready(ctx, rec, p)
 		if err == nil && ok {
+			s.tell(ctx, EventReady, rec.ID, "", "process %d serves", p.PID)
 			s.serves(u, rec, p)
 			return
 		}
@@ -178,7 +188,7 @@ func (s *Supervisor[S]) await(ctx context.Context, u *unit[S], rec Record[S], p 
 		case <-time.After(pause):
 			pause = min(pause*5/4, readyPollMax)
 		case <-ctx.Done():
-			s.overdue(u, rec, p, err)
+			s.overdue(context.WithoutCancel(ctx), u, rec, p, err)
 			return
 		}
 	}
@@ -186,7 +196,7 @@ func (s *Supervisor[S]) await(ctx context.Context, u *unit[S], rec Record[S], p 
 
 // overdue gives up on a process that lives and does not become ready: it is stopped, for a silent half-start is what the
 // status must never hide.
-func (s *Supervisor[S]) overdue(u *unit[S], rec Record[S], p Process, cause error) {
+func (s *Supervisor[S]) overdue(ctx context.Context, u *unit[S], rec Record[S], p Process, cause error) {
 	f := s.cfg.Rules.Diagnose(rec, p)
 	if f == nil {
 		f = &Failure{Reason: "start_timeout", Message: fmt.Sprintf("the engine runs but is not ready after %s", s.cfg.StartTimeout)}
@@ -194,10 +204,10 @@ func (s *Supervisor[S]) overdue(u *unit[S], rec Record[S], p Process, cause erro
 			f.Message += ": " + cause.Error()
 		}
 	}
-	if err := s.cfg.Backend.Stop(context.Background(), rec.ID); err != nil {
+	if err := s.cfg.Backend.Stop(ctx, rec.ID); err != nil {
 		f.Message += "; and it cannot be stopped: " + err.Error()
 	}
-	s.retry(u, rec, f)
+	s.retry(ctx, u, rec, EventStartFailed, f)
 }
 
 func (s *Supervisor[S]) serves(u *unit[S], rec Record[S], p Process) {
@@ -223,16 +233,17 @@ func digest(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (s *Supervisor[S]) whyEnded(u *unit[S], rec Record[S], p Process) {
+func (s *Supervisor[S]) whyEnded(ctx context.Context, u *unit[S], rec Record[S], p Process) {
 	f := s.cfg.Rules.Diagnose(rec, p)
 	if f == nil {
 		f = &Failure{Reason: "exited", Message: "the engine " + p.Exit.String()}
 	}
-	s.retry(u, rec, f)
+	s.retry(ctx, u, rec, EventExited, f)
 }
 
-// retry notes a failure and schedules the next try.
-func (s *Supervisor[S]) retry(u *unit[S], rec Record[S], f *Failure) {
+// retry notes a failure, tells of it, and schedules the next try.
+func (s *Supervisor[S]) retry(ctx context.Context, u *unit[S], rec Record[S], kind EventType, f *Failure) {
+	s.tellFailure(ctx, u, rec.ID, kind, f)
 	var pause time.Duration
 	u.change(func(v *View[S]) {
 		if v.Phase == PhaseRunning && time.Since(v.Since) >= s.cfg.BackoffReset {

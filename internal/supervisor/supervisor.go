@@ -35,6 +35,9 @@ type Config[S any] struct {
 	Loaded func()
 	// Gone, if not nil, is called when a unit's process, files and record are gone, before anybody is told.
 	Gone func(id string)
+	// Event, if not nil, is told what happens to the units. It is called from the middle of the work, by many goroutines at
+	// once, and must return at once; the context is that of whoever ordered what happened, if somebody did.
+	Event func(context.Context, Event)
 
 	// Workers is how many units are started or stopped at once. Default 32: enough that a few sick ones do not hold up
 	// the others, and few enough that a boot with thousands does not starve the engines that already serve.
@@ -77,6 +80,9 @@ func (c *Config[S]) setDefaults() {
 	}
 	if c.Gone == nil {
 		c.Gone = func(string) {}
+	}
+	if c.Event == nil {
+		c.Event = func(context.Context, Event) {}
 	}
 }
 
@@ -167,7 +173,7 @@ func (s *Supervisor[S]) watch(ctx context.Context) {
 				s.cfg.Log.Error("tidy up", "error", err)
 			}
 		case <-frozenTick.C:
-			frozen = s.thaw(frozen)
+			frozen = s.thaw(ctx, frozen)
 		case <-syncTick.C:
 			for _, v := range s.List() {
 				s.queue.add(v.Record.ID)

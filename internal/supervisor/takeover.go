@@ -16,7 +16,7 @@ func (s *Supervisor[S]) takeOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.load(stored)
+	s.load(ctx, stored)
 	s.cfg.Crash("takeover.loaded")
 	processes, err := s.cfg.Backend.List(ctx)
 	if err != nil {
@@ -31,6 +31,7 @@ func (s *Supervisor[S]) takeOver(ctx context.Context) error {
 		case u != nil:
 			u.adopted(p)
 			s.cfg.Log.Info("adopted", "id", p.ID, "pid", p.PID)
+			s.tell(ctx, EventAdopted, p.ID, "", "process %d, which an earlier run had started", p.PID)
 		case bad != nil:
 			s.cfg.Log.Warn("process of an unreadable record left alone", "id", p.ID, "pid", p.PID)
 		default:
@@ -44,7 +45,7 @@ func (s *Supervisor[S]) takeOver(ctx context.Context) error {
 	return nil
 }
 
-func (s *Supervisor[S]) load(stored []Stored) {
+func (s *Supervisor[S]) load(ctx context.Context, stored []Stored) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, found := range stored {
@@ -55,6 +56,7 @@ func (s *Supervisor[S]) load(stored []Stored) {
 		if err != nil {
 			s.quarantined[found.ID] = err
 			s.cfg.Log.Error("record cannot be read: kept aside, its process and ports stay", "id", found.ID, "error", err)
+			s.tell(ctx, EventQuarantined, found.ID, "unreadable_record", "the record cannot be read; it is kept aside, its process and ports stay")
 			continue
 		}
 		s.units[found.ID] = newUnit(rec, found.Hints)
@@ -74,6 +76,7 @@ func (s *Supervisor[S]) dismiss(ctx context.Context, strangers []Process, runnin
 			len(strangers), running)
 		s.mu.Unlock()
 		s.cfg.Log.Error("engines without records", "strangers", len(strangers), "running", running, "error", s.alarm)
+		s.tell(ctx, EventAlarm, "", "engines_without_records", "%s", s.alarm)
 		return
 	}
 	for _, p := range strangers {
@@ -82,6 +85,7 @@ func (s *Supervisor[S]) dismiss(ctx context.Context, strangers []Process, runnin
 			s.cfg.Log.Error("stop stranger", "id", p.ID, "pid", p.PID, "error", err)
 			continue
 		}
+		s.tell(ctx, EventDismissed, p.ID, "no_record", "process %d was stopped: no record wants it", p.PID)
 		if err := s.cfg.Backend.Clean(p.ID); err != nil {
 			s.cfg.Log.Error("remove a stranger's logs", "id", p.ID, "error", err)
 		}

@@ -19,8 +19,8 @@ func (b *Backend) configPath(id string) string {
 	return filepath.Join(b.cfg.Units, id, configDir, b.cfg.ConfigName)
 }
 func (b *Backend) lockPath(id string) string { return filepath.Join(b.cfg.Units, id, lockFile) }
-func (b *Backend) logPath(id string) string  { return filepath.Join(b.cfg.Logs, id+".log") }
-func (b *Backend) errPath(id string) string  { return filepath.Join(b.cfg.Logs, id+".err") }
+func (b *Backend) logPath(id string) string  { return filepath.Join(b.cfg.Logs, id+logSuffix) }
+func (b *Backend) errPath(id string) string  { return filepath.Join(b.cfg.Logs, id+errSuffix) }
 
 // WriteConfig implements supervisor.Backend. The new file is written beside the old one and renamed: rathole never
 // notices a file that comes from another directory, and may read half of one that is written in place.

@@ -15,12 +15,14 @@ import (
 const (
 	logCap    = 1 << 20
 	oldSuffix = ".1"
+	logSuffix = ".log"
+	errSuffix = ".err"
 )
 
 // Tidy implements supervisor.Backend.
 func (b *Backend) Tidy() error { return b.trim(logCap) }
 
-// trim cuts every log that is larger than limit bytes.
+// trim cuts every log of a unit that is larger than limit bytes. What else lies in the directory is not ours.
 func (b *Backend) trim(limit int64) error {
 	entries, err := os.ReadDir(b.cfg.Logs)
 	if err != nil {
@@ -29,7 +31,7 @@ func (b *Backend) trim(limit int64) error {
 	var errs []error
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || strings.HasSuffix(e.Name(), oldSuffix) || info.Size() <= limit {
+		if err != nil || !isUnitLog(e.Name()) || info.Size() <= limit {
 			continue // gone meanwhile, or small
 		}
 		if err := cut(filepath.Join(b.cfg.Logs, e.Name())); err != nil {
@@ -37,6 +39,10 @@ func (b *Backend) trim(limit int64) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func isUnitLog(name string) bool {
+	return strings.HasSuffix(name, logSuffix) || strings.HasSuffix(name, errSuffix)
 }
 
 // cut copies a log aside and empties it in place: the engine goes on writing into the same open file, which O_APPEND makes

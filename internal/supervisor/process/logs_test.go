@@ -31,6 +31,10 @@ func TestTrim(t *testing.T) {
 	if err := os.WriteFile(b.logPath("small"), []byte("kept"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	strange := filepath.Join(b.cfg.Logs, "events.jsonl")
+	if err := os.WriteFile(strange, []byte(strings.Repeat("y", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 { // the second time there is an old one to be replaced
 		if err := b.trim(50); err != nil {
 			t.Fatal(err)
@@ -38,11 +42,14 @@ func TestTrim(t *testing.T) {
 		write("after")
 	}
 	for path, want := range map[string]string{
-		b.logPath("large"): "afterafter", b.logPath("large") + oldSuffix: strings.Repeat("x", 100), b.logPath("small"): "kept",
+		strange: strings.Repeat("y", 100), b.logPath("large"): "afterafter", b.logPath("large") + oldSuffix: strings.Repeat("x", 100), b.logPath("small"): "kept",
 	} {
 		if got, err := os.ReadFile(path); err != nil || string(got) != want {
 			t.Errorf("%s holds %q (%v), want %q", filepath.Base(path), got, err, want)
 		}
+	}
+	if err := os.Remove(strange); err != nil {
+		t.Fatal(err)
 	}
 	for _, id := range []string{"large", "small"} {
 		if err := b.Clean(id); err != nil {
