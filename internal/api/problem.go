@@ -25,6 +25,7 @@ const (
 	CodeRemoteNotAllowed     Code = "remote_not_allowed"    // 422: remote_addr is not one of the agent's managers
 	CodeTargetNotAllowed     Code = "target_not_allowed"    // 422: local_addr points where the agent must not forward
 	CodeTransportUnsupported Code = "transport_unsupported" // 422: the installed engine was built without it
+	CodeTooManyStreams       Code = "too_many_streams"      // 429: as many callers follow something as may
 	CodeInternal             Code = "internal"              // 500
 	CodeEngineUnavailable    Code = "engine_unavailable"    // 503: no rathole, or it does not come up
 	CodeNotReady             Code = "not_ready"             // 503: still loading and adopting

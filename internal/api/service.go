@@ -8,6 +8,7 @@ const (
 	PathPorts        = "/api/ports"
 	PathClients      = "/api/rathole/clients"
 	PathClient       = "/api/rathole/clients/{id}"
+	PathEvents       = "/api/events" // of all instances or clients; those of one are at its path with /events behind it
 	PathHealth       = "/health"
 	PathReady        = "/ready"
 	PathMetrics      = "/metrics"

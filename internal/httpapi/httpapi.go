@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -47,6 +48,9 @@ type API struct {
 	handler  http.Handler
 	draining chan struct{}
 	drain    func()
+
+	streams   chan struct{} // as many as there are
+	heartbeat time.Duration
 }
 
 // strictCasing makes validation look at the names that are documented, and no others: encoding/json takes LOCAL_PORT for
@@ -65,7 +69,7 @@ func New(cfg Config) *API {
 	hc.Info.License = &huma.License{Name: "MPL-2.0"}
 	hc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 	hc.Security = []map[string][]string{{"token": {}}}
-	a := &API{cfg: cfg, registry: prometheus.NewRegistry(), draining: make(chan struct{})}
+	a := &API{cfg: cfg, registry: prometheus.NewRegistry(), draining: make(chan struct{}), streams: make(chan struct{}, maxStreams), heartbeat: heartbeat}
 	a.drain = sync.OnceFunc(func() { close(a.draining) })
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.registry.MustRegister(cfg.Collectors...)
@@ -73,7 +77,7 @@ func New(cfg Config) *API {
 	a.huma = humago.New(mux, hc)
 	a.common(mux)
 
-	var h http.Handler = mux
+	h := named(mux)
 	h = asJSON(h)
 	h = a.authenticate(h)
 	h = limitBody(h)
@@ -105,6 +109,11 @@ func Handle[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O
 		}
 		return h(ctx, in)
 	})
+}
+
+// HandleEarly is Handle for what can be told before the service is ready.
+func HandleEarly[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O, error)) {
+	handle(a, op, h)
 }
 
 func handle[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O, error)) {
