@@ -31,6 +31,11 @@ const (
 	CodeNotReady             Code = "not_ready"             // 503: still loading and adopting
 	CodePortsExhausted       Code = "ports_exhausted"       // 507
 	CodeInotifyExhausted     Code = "inotify_exhausted"     // 507: fs.inotify.max_user_instances
+	CodeOpenFilesExhausted   Code = "open_files_exhausted"  // 507: RLIMIT_NOFILE or fs.file-max
+	CodeProcessesExhausted   Code = "processes_exhausted"   // 507: RLIMIT_NPROC, pids.max, kernel.pid_max or kernel.threads-max
+	CodeMemoryExhausted      Code = "memory_exhausted"      // 507: memory.max, or the machine's memory
+	CodeDiskFull             Code = "disk_full"             // 507: no block, no inode or no quota left for a record
+	CodeStateReadOnly        Code = "state_read_only"       // 507: the disk of the records is mounted read-only
 )
 
 // The kinds of owner of a port that is in use.

@@ -63,6 +63,9 @@ func (e *Engine) Version() string {
 // Require tells whether the executable can do a transport; an *api.Problem about the field at location if not.
 func (e *Engine) Require(ctx context.Context, t api.Transport, location string) error {
 	b, err := e.Binary(ctx)
+	if p := Problem(err); p != nil {
+		return p
+	}
 	if err != nil {
 		return &api.Problem{Status: http.StatusServiceUnavailable, Code: api.CodeEngineUnavailable, Detail: err.Error()}
 	}
@@ -84,7 +87,7 @@ func CheckInotify() error {
 		return unix.Close(fd)
 	}
 	if errors.Is(err, unix.EMFILE) {
-		return errors.New(inotifyExhaustedMessage)
+		return noInotify()
 	}
 	return fmt.Errorf("inotify: %w", err)
 }

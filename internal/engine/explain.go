@@ -3,6 +3,7 @@ package engine
 import (
 	"strings"
 
+	"github.com/satishost/terraform-provider-rathole/internal/limits"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
@@ -11,25 +12,20 @@ import (
 const (
 	ReasonEngineMissing    = "engine_missing"
 	ReasonControlPortInUse = "control_port_in_use"
-	ReasonInotifyExhausted = "inotify_exhausted"
+	ReasonInotifyExhausted = string(limits.Inotify)
 	ReasonConfigRefused    = "config_refused"
 	ReasonExited           = "exited"
 )
 
-const (
-	inotifySetting          = "raise it, for example by `sysctl -w fs.inotify.max_user_instances=65536`"
-	inotifyExhaustedMessage = "no inotify instance is left for this user (fs.inotify.max_user_instances), and rathole exits without one: " + inotifySetting
-)
-
 // explain gives the cause of an engine's end, from its exit status and the two files that it wrote. watches tells whether
-// this build watches its config.
-func explain(p supervisor.Process, watches bool) *supervisor.Failure {
+// this build watches its config, uid is the user that it ran as.
+func explain(p supervisor.Process, watches bool, uid int) *supervisor.Failure {
 	complaint := lastComplaint(p.ErrLog)
 	lines, _, err := rathole.ReadLog(p.Log, p.LogOffset, logWindow)
 	if err != nil {
 		lines = nil // a log that cannot be read has nothing to add
 	}
-	silent := p.Exit.Known && p.Exit.Code == 0 && watches
+	silent := p.Exit.Known && p.Exit.Code == 0 && watches && p.Exit.At.Sub(p.StartedAt) < silentWithin
 	for _, line := range lines {
 		silent = silent && rathole.ParseLine(line).Kind != rathole.KindWatching
 	}
@@ -37,12 +33,22 @@ func explain(p supervisor.Process, watches bool) *supervisor.Failure {
 	case strings.Contains(complaint, "Address already in use"):
 		return &supervisor.Failure{Reason: ReasonControlPortInUse, Message: "another program holds the control port"}
 	case silent:
-		return &supervisor.Failure{Reason: ReasonInotifyExhausted, Message: inotifyExhaustedMessage}
+		return withoutInotify()
+	case p.Exit.OOMKills > 0:
+		return &supervisor.Failure{Reason: string(limits.Memory), Message: "the engine " + p.Exit.String() + "; " + limits.This().Killed(p.Exit.OOMKills)}
+	}
+	if f := ranOut(complaint, uid); f != nil {
+		return f
+	}
+	switch {
 	case p.Exit.Known && p.Exit.Code == 1 && complaint != "":
 		return &supervisor.Failure{Reason: ReasonConfigRefused, Message: "rathole refuses its config: " + complaint}
 	}
 	if last, err := rathole.TailLog(p.Log, 1); complaint == "" && err == nil && len(last) == 1 {
 		complaint = rathole.ParseLine(last[0]).Text
+		if f := ranOut(complaint, uid); f != nil {
+			return f
+		}
 	}
 	f := &supervisor.Failure{Reason: ReasonExited, Message: "the engine " + p.Exit.String()}
 	if complaint != "" {
@@ -60,7 +66,7 @@ func lastComplaint(path string) string {
 	var said []string
 	for _, line := range lines {
 		line = strings.TrimSpace(line)
-		if line != "" && !strings.HasPrefix(line, "note:") && !strings.HasPrefix(line, "Stack backtrace") {
+		if line != "" && !strings.HasPrefix(line, "note:") && !strings.HasPrefix(strings.ToLower(line), "stack backtrace") {
 			said = append(said, line)
 		}
 	}

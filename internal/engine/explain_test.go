@@ -45,7 +45,7 @@ func TestExplain(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			f := explain(p, tc.watches)
+			f := explain(p, tc.watches, 0)
 			if f.Reason != tc.reason || !strings.Contains(f.Message, tc.says) {
 				t.Errorf("%s: %s; want %s with %q", f.Reason, f.Message, tc.reason, tc.says)
 			}

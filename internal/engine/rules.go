@@ -30,7 +30,7 @@ type Rules[S any] struct {
 func (r Rules[S]) Program(supervisor.Record[S]) (string, error) {
 	b, err := r.Engine.Binary(context.Background())
 	if err != nil {
-		return "", &supervisor.Failure{Reason: ReasonEngineMissing, Message: err.Error()}
+		return "", asFailure(ReasonEngineMissing, err)
 	}
 	return b.Path, nil
 }
@@ -41,17 +41,17 @@ func (r Rules[S]) Preflight(ctx context.Context, rec supervisor.Record[S]) error
 		return nil // a user of its own has a quota of its own, which only that user can ask for
 	}
 	if err := CheckInotify(); err != nil {
-		return &supervisor.Failure{Reason: ReasonInotifyExhausted, Message: err.Error()}
+		return asFailure(ReasonInotifyExhausted, err)
 	}
 	return nil
 }
 
 // Diagnose implements supervisor.Rules.
-func (r Rules[S]) Diagnose(_ supervisor.Record[S], p supervisor.Process) *supervisor.Failure {
+func (r Rules[S]) Diagnose(rec supervisor.Record[S], p supervisor.Process) *supervisor.Failure {
 	if p.Exit == nil {
 		return nil
 	}
-	return explain(p, r.watches(context.Background()))
+	return explain(p, r.watches(context.Background()), rec.UnixUID)
 }
 
 // Watching tells whether a process has come so far that it will not exit for want of inotify.

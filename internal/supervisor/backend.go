@@ -22,8 +22,10 @@ type Process struct {
 	Adopted   bool   // started by an earlier run of this service
 	Log       string // path of its standard output
 	LogOffset int64  // size of Log at the start: what comes after it is this process's
-	ErrLog    string // path of its standard error: start-up panics are told only there
-	Exit      *Exit  // nil while it runs
+	ErrLog    string // path of its standard error, there once it has ended: start-up panics are told only there
+	// LogTrouble is why its standard output is not kept: the log could not be opened when it started. Empty: it is.
+	LogTrouble string
+	Exit       *Exit // nil while it runs
 }
 
 // Exit is how a process ended.
@@ -32,6 +34,8 @@ type Exit struct {
 	Code   int  // exit code, or -1 when a signal ended it
 	Signal string
 	At     time.Time
+	// OOMKills is how many processes the kernel has killed for want of memory shortly before: this one may be among them.
+	OOMKills uint64
 }
 
 // String says it in words that follow "the process".

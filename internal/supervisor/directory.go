@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // The names inside a Directory. A unit's own name never begins with a dot, so what an interrupted create or remove left
@@ -59,7 +61,7 @@ func (d *Directory) Load(ctx context.Context) ([]Stored, error) {
 		name := e.Name()
 		if strings.HasPrefix(name, createPrefix) || strings.HasPrefix(name, trashPrefix) {
 			// Before its commit point a create has promised nothing; after its own a removal has promised all.
-			if err := os.RemoveAll(filepath.Join(d.path, name)); err != nil {
+			if err := os.RemoveAll(filepath.Join(d.path, name)); err != nil && !errors.Is(err, unix.EROFS) {
 				return nil, fmt.Errorf("sweep %s: %w", name, err)
 			}
 			continue
@@ -67,10 +69,13 @@ func (d *Directory) Load(ctx context.Context) ([]Stored, error) {
 		if !e.IsDir() || strings.HasPrefix(name, ".") {
 			continue
 		}
-		if err := sweep(filepath.Join(d.path, name)); err != nil {
+		if err := sweep(filepath.Join(d.path, name)); err != nil && !errors.Is(err, unix.EROFS) {
 			return nil, err
 		}
 		text, err := os.ReadFile(filepath.Join(d.path, name, recordFile))
+		if f := exhausted(err, 0); f != nil {
+			return nil, f // which says nothing of the record
+		}
 		found = append(found, Stored{ID: name, Text: text, Hints: d.hints(name), Err: err})
 	}
 	return found, nil
@@ -91,7 +96,7 @@ func (d *Directory) Create(_ context.Context, id string, text []byte) error {
 	defer func() { _ = parent.Close() }()
 	fresh := filepath.Join(d.path, createPrefix+rand.Text())
 	if err := makeSearchable(fresh); err != nil {
-		return err
+		return errors.Join(err, removeIfThere(fresh))
 	}
 	d.crash("create.directory")
 	err = errors.Join(writeSynced(filepath.Join(fresh, recordFile), text), syncDirectory(fresh))
@@ -100,10 +105,10 @@ func (d *Directory) Create(_ context.Context, id string, text []byte) error {
 		err = os.Rename(fresh, final)
 	}
 	if errors.Is(err, fs.ErrExist) { // another create of this name came first
-		return errors.Join(ErrExists, os.RemoveAll(fresh))
+		return errors.Join(ErrExists, discardFresh(fresh))
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("write record %s: %w", id, err), os.RemoveAll(fresh))
+		return errors.Join(fmt.Errorf("write record %s: %w", id, err), discardFresh(fresh))
 	}
 	d.crash("create.renamed")
 	if err := parent.Sync(); err != nil {
@@ -165,7 +170,7 @@ func (d *Directory) discard(id string) error {
 	trash := filepath.Join(d.path, trashPrefix+id+"-"+rand.Text())
 	if err := os.Rename(filepath.Join(d.path, id), trash); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+			return d.sweepTrash(id)
 		}
 		return fmt.Errorf("remove record %s: %w", id, err)
 	}
@@ -179,6 +184,21 @@ func (d *Directory) discard(id string) error {
 	return nil
 }
 
+// sweepTrash removes what an earlier try to remove a unit left: the rename was done, and what follows failed.
+func (d *Directory) sweepTrash(id string) error {
+	left, err := filepath.Glob(filepath.Join(d.path, trashPrefix+id+"-"+strings.Repeat("?", len(rand.Text()))))
+	for _, path := range left {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	return err
+}
+
+// discardFresh removes a unit that was not committed. Unlike os.RemoveAll it opens no file, for it may be the want of
+// descriptors that it cleans up after.
+func discardFresh(dir string) error {
+	return errors.Join(removeIfThere(filepath.Join(dir, recordFile)), removeIfThere(dir))
+}
+
 // sweep removes what was written to take the place of another file and never did.
 func sweep(dir string) error {
 	records, err := filepath.Glob(filepath.Join(dir, nextPrefix+"*"))
@@ -190,8 +210,12 @@ func sweep(dir string) error {
 	return err
 }
 
-// makeSearchable makes a directory that other users may pass through, whatever the umask.
+// makeSearchable makes a directory that other users may pass through, whatever the umask. One that is so already is not
+// touched: its disk may be read-only, and the tunnels of its units are there to be taken over all the same.
 func makeSearchable(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() && info.Mode().Perm() == 0o711 {
+		return nil
+	}
 	if err := errors.Join(os.MkdirAll(path, 0o711), os.Chmod(path, 0o711)); err != nil {
 		return fmt.Errorf("make %s: %w", path, err)
 	}

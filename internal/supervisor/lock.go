@@ -27,6 +27,9 @@ func LockState(state string) (*os.File, error) {
 	}
 	path := filepath.Join(state, "lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, unix.EROFS) {
+		f, err = os.Open(path) // it can be locked all the same, and running units taken over
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of the state directory: %w", err)
 	}

@@ -57,7 +57,7 @@ func (s *Supervisor[S]) Create(ctx context.Context, id string, d Draft[S]) (View
 	// The caller is told of an error, perhaps one of its own making; either way nothing may stay behind.
 	undoing, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	if undo := s.Delete(undoing, id); undo != nil && !errors.Is(undo, ErrNotFound) {
+	if undo := s.delete(undoing, id, func(error) bool { return true }); undo != nil && !errors.Is(undo, ErrNotFound) {
 		return v, errors.Join(err, fmt.Errorf("remove what was begun: %w", undo))
 	}
 	return v, err
@@ -103,6 +103,13 @@ func (s *Supervisor[S]) Update(ctx context.Context, id string, revision int64, d
 
 // Delete commits the end of a unit and waits until its process and files are gone. If ctx ends first, the removal goes on.
 func (s *Supervisor[S]) Delete(ctx context.Context, id string) error {
+	return s.delete(ctx, id, mayShrink)
+}
+
+// delete is Delete. regardless tells whether to remove the unit though its end could not be committed: then the rename that
+// takes the record away is the commit point, and who is killed before it finds the unit as it was. For want of room on the
+// disk nothing else would make any.
+func (s *Supervisor[S]) delete(ctx context.Context, id string, regardless func(error) bool) error {
 	u, err := s.unit(id)
 	if err != nil {
 		return err
@@ -113,6 +120,11 @@ func (s *Supervisor[S]) Delete(ctx context.Context, id string) error {
 			rec.Desired = Absent
 			return nil
 		})
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) && regardless(err) {
+		s.cfg.Log.Warn("removing without a record of it", "id", id, "error", err)
+		s.doom(u)
+		err = nil
 	}
 	if err != nil {
 		return err
@@ -239,6 +251,16 @@ func (s *Supervisor[S]) commit(ctx context.Context, u *unit[S], kind EventType, 
 		v.Attempts, v.NextTry = 0, time.Time{} // new orders deserve a try at once
 	})
 	return nil
+}
+
+// doom orders a unit's removal in memory alone.
+func (s *Supervisor[S]) doom(u *unit[S]) {
+	u.commit.Lock()
+	defer u.commit.Unlock()
+	u.change(func(v *View[S]) {
+		v.Record.Desired = Absent
+		v.Attempts, v.NextTry = 0, time.Time{}
+	})
 }
 
 // settle waits until the unit's process serves its newest record, or has failed to.

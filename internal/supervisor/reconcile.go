@@ -46,7 +46,7 @@ func (s *Supervisor[S]) remove(ctx context.Context, u *unit[S], rec Record[S]) {
 	}
 	if err != nil {
 		s.cfg.Log.Error("remove", "id", rec.ID, "error", err)
-		s.retry(ctx, u, rec, EventStopFailed, &Failure{Reason: "remove_failed", Message: err.Error()})
+		s.retry(ctx, u, rec, EventStopFailed, asFailure("remove_failed", err, rec.UnixUID))
 		return
 	}
 	s.mu.Lock()
@@ -68,7 +68,7 @@ func (s *Supervisor[S]) halt(ctx context.Context, u *unit[S], rec Record[S]) {
 	}
 	if err != nil {
 		s.cfg.Log.Error("stop", "id", rec.ID, "error", err)
-		s.retry(ctx, u, rec, EventStopFailed, &Failure{Reason: "stop_failed", Message: err.Error()})
+		s.retry(ctx, u, rec, EventStopFailed, asFailure("stop_failed", err, rec.UnixUID))
 		return
 	}
 	if ran {
@@ -86,7 +86,7 @@ func (s *Supervisor[S]) run(ctx context.Context, u *unit[S], v View[S]) {
 	switch {
 	case alive && u.takeRestart():
 		if err := s.cfg.Backend.Stop(ctx, rec.ID); err != nil {
-			s.retry(ctx, u, rec, EventStopFailed, &Failure{Reason: "stop_failed", Message: err.Error()})
+			s.retry(ctx, u, rec, EventStopFailed, asFailure("stop_failed", err, rec.UnixUID))
 			return
 		}
 		s.start(ctx, u, rec)
@@ -132,9 +132,14 @@ func (s *Supervisor[S]) keep(ctx context.Context, u *unit[S], v View[S], p Proce
 		return
 	}
 	s.cfg.Log.Info("restarting for a new config", "id", rec.ID, "revision", rec.Revision, "error", err)
+	// On a full disk the next process would find no config, and this one serves.
+	if err := s.cfg.Backend.WriteConfig(Unit{ID: rec.ID, Config: rec.Config, UnixUID: rec.UnixUID}); err != nil {
+		s.retry(ctx, u, rec, EventStartFailed, asFailure("config_not_written", err, rec.UnixUID))
+		return
+	}
 	s.tell(ctx, EventRestarting, rec.ID, ReasonNewConfig, "revision %d needs a new process", rec.Revision)
 	if err := s.cfg.Backend.Stop(ctx, rec.ID); err != nil {
-		s.retry(ctx, u, rec, EventStopFailed, &Failure{Reason: "stop_failed", Message: err.Error()})
+		s.retry(ctx, u, rec, EventStopFailed, asFailure("stop_failed", err, rec.UnixUID))
 		return
 	}
 	s.start(ctx, u, rec)
@@ -150,8 +155,13 @@ func (s *Supervisor[S]) start(ctx context.Context, u *unit[S], rec Record[S]) {
 	if err == nil {
 		p, err = s.cfg.Backend.Start(ctx, Unit{ID: rec.ID, Program: program, Config: rec.Config, UnixUID: rec.UnixUID})
 	}
+	if now, known := s.cfg.Backend.Process(rec.ID); errors.Is(err, ErrRunning) && known && now.Exit == nil {
+		u.adopted(now) // it could not be taken over when this service started, and now it is
+		s.queue.add(rec.ID)
+		return
+	}
 	if err != nil {
-		s.retry(ctx, u, rec, EventStartFailed, asFailure("start_failed", err))
+		s.retry(ctx, u, rec, EventStartFailed, asFailure("start_failed", err, rec.UnixUID))
 		return
 	}
 	s.cfg.Crash("start.spawned")
@@ -198,6 +208,9 @@ func (s *Supervisor[S]) await(ctx context.Context, u *unit[S], rec Record[S], p 
 // status must never hide.
 func (s *Supervisor[S]) overdue(ctx context.Context, u *unit[S], rec Record[S], p Process, cause error) {
 	f := s.cfg.Rules.Diagnose(rec, p)
+	if f == nil && cause != nil {
+		f = exhausted(cause, rec.UnixUID) // it may serve well, and what cannot be had is the look at it
+	}
 	if f == nil {
 		f = &Failure{Reason: "start_timeout", Message: fmt.Sprintf("the engine runs but is not ready after %s", s.cfg.StartTimeout)}
 		if cause != nil {
@@ -277,9 +290,12 @@ func (s *Supervisor[S]) pause(failures int) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }
 
-func asFailure(reason string, err error) *Failure {
+func asFailure(reason string, err error, uid int) *Failure {
 	var f *Failure
 	if errors.As(err, &f) {
+		return f
+	}
+	if f := exhausted(err, uid); f != nil {
 		return f
 	}
 	return &Failure{Reason: reason, Message: err.Error()}

@@ -117,7 +117,7 @@ func New[S any](cfg Config[S]) *Supervisor[S] {
 // Run loads the records, adopts what runs, and reconciles until ctx ends. It returns when every goroutine that it
 // started is done; the processes go on unless StopOnExit is set.
 func (s *Supervisor[S]) Run(ctx context.Context) error {
-	if err := s.takeOver(ctx); err != nil {
+	if err := s.takeOverAtLast(ctx); err != nil {
 		if ctx.Err() != nil {
 			err = nil // told to end before it had begun
 		}

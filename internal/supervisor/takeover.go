@@ -3,12 +3,35 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // strangersAllowed is how many processes without a record may be stopped at start-up whatever their share. Above it, and
 // above a tenth of all, the records are more likely lost than the processes wrong: containerd once deleted its users' live
 // data after a power cut had taken the metadata.
 const strangersAllowed = 10
+
+// takeOverAtLast is takeOver, again and again as long as a limit of the machine is in its way: ending the service for it
+// would mend nothing.
+func (s *Supervisor[S]) takeOverAtLast(ctx context.Context) error {
+	for failures := 0; ; failures++ {
+		err := s.takeOver(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		f := asFailure("", err, 0)
+		if f.Reason == "" {
+			return err
+		}
+		pause := s.pause(failures)
+		s.cfg.Log.Error("cannot take over yet", "reason", f.Reason, "message", f.Message, "error", err, "next_try", pause.Round(time.Millisecond))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
 
 // takeOver makes memory equal to the disk and to what runs. It starts nothing itself.
 func (s *Supervisor[S]) takeOver(ctx context.Context) error {

@@ -55,24 +55,15 @@ func (b *Backend) ReadConfig(id string) (string, error) {
 	return string(text), err
 }
 
-// openLog opens a log for appending, so that it can be cut while the process writes.
-func openLog(path string, flag int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|flag, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open the log: %w", err)
-	}
-	return f, nil
-}
-
 // lockWait is how long lock waits for a lock that seems to be held. A child that another unit's start has just forked has
 // a copy of every descriptor until its exec has closed them, and so the lock of one that we have closed since. The kernel
 // lets the parent of a vfork go on before that, so not even syscall.ForkLock keeps such a child away.
 const lockWait = 800 * time.Millisecond
 
-// lock takes a unit's run.lock: supervisor.ErrRunning if a process holds it.
-func (b *Backend) lock(id string) (*os.File, error) {
+// lock takes a unit's run.lock, with flags such as os.O_CREATE: supervisor.ErrRunning if a process holds it.
+func (b *Backend) lock(id string, flags int) (*os.File, error) {
 	for deadline := time.Now().Add(lockWait); ; time.Sleep(time.Millisecond) {
-		f, err := b.tryLock(id)
+		f, err := b.tryLock(id, flags)
 		if !errors.Is(err, supervisor.ErrRunning) || time.Now().After(deadline) {
 			return f, err
 		}
@@ -80,8 +71,11 @@ func (b *Backend) lock(id string) (*os.File, error) {
 }
 
 // tryLock is lock without the wait: it may take a half-born child for a running process.
-func (b *Backend) tryLock(id string) (*os.File, error) {
-	f, err := os.OpenFile(b.lockPath(id), os.O_RDWR|os.O_CREATE, 0o600)
+func (b *Backend) tryLock(id string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(b.lockPath(id), os.O_RDWR|flags, 0o600)
+	if errors.Is(err, unix.EROFS) {
+		f, err = os.Open(b.lockPath(id)) // it can be locked all the same
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of %s: %w", id, err)
 	}

@@ -36,7 +36,7 @@ func TestLockWhileOthersFork(t *testing.T) {
 		})
 	}
 	for n := range 5000 {
-		lock, err := b.lock("one")
+		lock, err := b.lock("one", os.O_CREATE)
 		if err != nil {
 			t.Errorf("attempt %d: %v", n, err)
 			break

@@ -39,28 +39,56 @@ func (b *Backend) List(ctx context.Context) ([]supervisor.Process, error) {
 			found = append(found, p)
 			continue
 		}
-		if p, ok := b.adopt(id, pid); ok {
+		p, ok, err := b.adopt(id, pid)
+		if err != nil {
+			b.cfg.Log.Error("a running engine cannot be taken over yet", "id", id, "pid", pid, "error", err)
+		}
+		if ok {
 			found = append(found, p)
 		}
 	}
 	return found, nil
 }
 
+// takeOver looks for a unit's process once more, which could not be taken over when this service started.
+func (b *Backend) takeOver(id string) error {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return fmt.Errorf("read /proc: %w", err)
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if named, ok := b.unitOf(commandLine(pid)); !ok || named != id {
+			continue
+		}
+		if _, ok, err := b.adopt(id, pid); ok || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // adopt takes over a process that an earlier run of this service started. The handle is opened first and the identity
 // read afterwards: as long as the handle says that its process lives, what was read of the pid was read of it.
-func (b *Backend) adopt(id string, pid int) (supervisor.Process, bool) {
+func (b *Backend) adopt(id string, pid int) (supervisor.Process, bool, error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if errors.Is(err, unix.ESRCH) {
+		return supervisor.Process{}, false, nil // gone meanwhile
+	}
 	if err != nil {
-		return supervisor.Process{}, false // gone meanwhile
+		return supervisor.Process{}, false, fmt.Errorf("open process %d: %w", pid, err)
 	}
 	handle, err := pollable(fd)
 	if err != nil {
-		return supervisor.Process{}, false
+		return supervisor.Process{}, false, err
 	}
 	named, ok := b.unitOf(commandLine(pid))
 	if !ok || named != id || !b.isOurs(id, pid) || exited(handle) {
 		_ = handle.Close()
-		return supervisor.Process{}, false
+		return supervisor.Process{}, false, nil
 	}
 	p := supervisor.Process{ID: id, PID: pid, StartedAt: time.Now(), Adopted: true, Log: b.logPath(id), ErrLog: b.errPath(id)}
 	if r, ok := b.readRun(id, pid); ok {
@@ -68,8 +96,11 @@ func (b *Backend) adopt(id string, pid int) (supervisor.Process, bool) {
 	} else if err := b.writeRun(p); err != nil { // its parent was killed before it could note the process
 		b.cfg.Log.Warn("note the adopted process", "id", id, "error", err)
 	}
-	b.track(&tracked{proc: p, pidfd: handle, ended: make(chan struct{})})
-	return p, true
+	if name, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/1", pid)); err == nil && name == os.DevNull {
+		p.LogTrouble = "its log could not be opened when it was started"
+	}
+	b.track(&tracked{proc: p, pidfd: handle, errs: stderrOf(pid), ended: make(chan struct{})})
+	return p, true, nil
 }
 
 // isOurs tells whether a process, which names a unit's config on its command line, holds that unit's lock: the proof that
@@ -100,7 +131,7 @@ func sameUser(pid int, path string) bool {
 
 // isLocked tells whether a process holds a unit's lock.
 func (b *Backend) isLocked(id string) bool {
-	lock, err := b.tryLock(id)
+	lock, err := b.tryLock(id, 0)
 	if err == nil {
 		_ = lock.Close()
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // A client that cannot reach its server writes 17-30 MB of log a day for each service. Each of a unit's two files is cut
@@ -19,8 +21,38 @@ const (
 	errSuffix = ".err"
 )
 
+// openLog opens a log for appending, so that it can be cut while the process writes.
+func (b *Backend) openLog(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if errors.Is(err, fs.ErrNotExist) { // somebody has removed the directory, or it could not be made before
+		if err := os.MkdirAll(b.cfg.Logs, 0o700); err != nil {
+			return nil, fmt.Errorf("make the log directory: %w", err)
+		}
+		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	return f, nil
+}
+
+// outOfFiles tells whether an error is about descriptors, and not about the file that was to be opened.
+func outOfFiles(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
+
 // Tidy implements supervisor.Backend.
-func (b *Backend) Tidy() error { return b.trim(logCap) }
+func (b *Backend) Tidy() error {
+	kills := b.kernel.OOMKills()
+	b.mu.Lock()
+	b.oomKills = kills
+	var errs []error
+	for _, t := range b.known {
+		if t.errs != nil && t.proc.Exit == nil {
+			errs = append(errs, trimStderr(t.errs))
+		}
+	}
+	b.mu.Unlock()
+	return errors.Join(append(errs, b.trim(logCap))...)
+}
 
 // trim cuts every log of a unit that is larger than limit bytes. What else lies in the directory is not ours.
 func (b *Backend) trim(limit int64) error {

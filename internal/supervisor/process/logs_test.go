@@ -16,7 +16,7 @@ func TestTrim(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = b.Close() }()
-	large, err := openLog(b.logPath("large"), 0)
+	large, err := b.openLog(b.logPath("large"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/satishost/terraform-provider-rathole/internal/limits"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
 
@@ -54,9 +55,12 @@ type Backend struct {
 	events chan string
 	done   chan struct{} // closed by Close: watchers let go of their processes
 	wg     sync.WaitGroup
+	kernel limits.Kernel
 
 	mu    sync.Mutex
 	known map[string]*tracked // the last process of each unit
+	// oomKills is how many processes the kernel had killed for want of memory at the last look, up to ten seconds ago.
+	oomKills uint64
 }
 
 // tracked is a process and the kernel's handle on it. The handle never means another process, whatever becomes of the pid.
@@ -64,7 +68,16 @@ type tracked struct {
 	proc  supervisor.Process
 	pidfd *os.File
 	child *os.Process   // nil for an adopted process
+	errs  *os.File      // its standard error, if that is a file in memory
 	ended chan struct{} // closed once proc.Exit is set
+}
+
+// close lets go of the kernel's handles.
+func (t *tracked) close() {
+	_ = t.pidfd.Close()
+	if t.errs != nil {
+		_ = t.errs.Close()
+	}
 }
 
 var _ supervisor.Backend = (*Backend)(nil)
@@ -75,22 +88,25 @@ func New(cfg Config) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the boot id: %w", err)
 	}
-	if err := os.MkdirAll(cfg.Logs, 0o700); err != nil {
-		return nil, fmt.Errorf("make the log directory: %w", err)
-	}
 	if cfg.Crash == nil {
 		cfg.Crash = func(string) {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Backend{
+	if err := os.MkdirAll(cfg.Logs, 0o700); err != nil { // tunnels come first, logs second
+		cfg.Log.Error("no log directory: engines run without a log", "error", err)
+	}
+	b := &Backend{
 		cfg:    cfg,
 		boot:   string(boot[:len(boot)-1]),
 		events: make(chan string, 64),
 		done:   make(chan struct{}),
+		kernel: limits.This(),
 		known:  map[string]*tracked{},
-	}, nil
+	}
+	b.oomKills = b.kernel.OOMKills()
+	return b, nil
 }
 
 // Events implements supervisor.Backend.
@@ -109,7 +125,7 @@ func (b *Backend) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id, t := range b.known {
-		_ = t.pidfd.Close()
+		t.close()
 		delete(b.known, id)
 	}
 	return nil
@@ -147,7 +163,10 @@ func (b *Backend) Frozen() []string {
 
 // Start implements supervisor.Backend.
 func (b *Backend) Start(_ context.Context, u supervisor.Unit) (supervisor.Process, error) {
-	lock, err := b.lock(u.ID)
+	lock, err := b.lock(u.ID, os.O_CREATE)
+	if errors.Is(err, supervisor.ErrRunning) {
+		return supervisor.Process{}, errors.Join(err, b.takeOver(u.ID))
+	}
 	if err != nil {
 		return supervisor.Process{}, err
 	}
@@ -174,25 +193,37 @@ func (b *Backend) Start(_ context.Context, u supervisor.Unit) (supervisor.Proces
 // spawn starts the process with exactly the descriptors that it needs.
 func (b *Backend) spawn(u supervisor.Unit, lock *os.File) (*tracked, error) {
 	proc := supervisor.Process{ID: u.ID, Log: b.logPath(u.ID), ErrLog: b.errPath(u.ID)}
-	null, err := os.Open(os.DevNull)
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = null.Close() }()
-	out, err := openLog(proc.Log, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = out.Close() }()
-	if info, err := out.Stat(); err == nil {
-		proc.LogOffset = info.Size()
+	out, err := b.openLog(proc.Log)
+	switch {
+	case outOfFiles(err):
+		return nil, err // the process could not be started either, a moment later
+	case err != nil:
+		b.cfg.Log.Error("the engine runs without a log", "id", u.ID, "error", err)
+		out, proc.LogTrouble = null, err.Error()
+	default:
+		defer func() { _ = out.Close() }()
+		if info, err := out.Stat(); err == nil {
+			proc.LogOffset = info.Size()
+		}
 	}
 	// What an earlier process said of its end must not be taken for this one's.
-	errs, err := openLog(proc.ErrLog, os.O_TRUNC)
-	if err != nil {
+	if err := removeIfThere(proc.ErrLog); err != nil {
+		b.cfg.Log.Debug("remove the last process's words", "id", u.ID, "error", err)
+	}
+	memory, err := newStderr()
+	if outOfFiles(err) {
 		return nil, err
 	}
-	defer func() { _ = errs.Close() }()
+	errs := memory
+	if err != nil {
+		b.cfg.Log.Warn("the engine's standard error is not kept", "id", u.ID, "error", err)
+		errs = null
+	}
 
 	pidfd := -1
 	child, err := os.StartProcess(u.Program, []string{u.Program, b.cfg.Flag, b.configPath(u.ID)}, &os.ProcAttr{
@@ -203,6 +234,9 @@ func (b *Backend) spawn(u supervisor.Unit, lock *os.File) (*tracked, error) {
 		Sys: b.attributes(u, &pidfd),
 	})
 	if err != nil {
+		if memory != nil {
+			_ = memory.Close()
+		}
 		return nil, fmt.Errorf("start %s: %w", u.Program, err)
 	}
 	proc.PID, proc.StartedAt = child.Pid, time.Now()
@@ -213,9 +247,13 @@ func (b *Backend) spawn(u supervisor.Unit, lock *os.File) (*tracked, error) {
 	handle, err := pollable(pidfd)
 	if err != nil {
 		// Without a handle it could not be watched; a process that nobody watches must not exist.
-		return nil, errors.Join(err, child.Kill(), discardState(child.Wait()))
+		err = errors.Join(err, child.Kill(), discardState(child.Wait()))
+		if memory != nil {
+			_ = memory.Close()
+		}
+		return nil, err
 	}
-	return &tracked{proc: proc, pidfd: handle, child: child, ended: make(chan struct{})}, nil
+	return &tracked{proc: proc, pidfd: handle, child: child, errs: memory, ended: make(chan struct{})}, nil
 }
 
 // attributes are a session of its own, the pidfd, and for a unit with a user of its own that user and no other group.
@@ -236,7 +274,7 @@ func discardState(_ *os.ProcessState, err error) error { return err }
 func (b *Backend) track(t *tracked) {
 	b.mu.Lock()
 	if before := b.known[t.proc.ID]; before != nil {
-		_ = before.pidfd.Close()
+		before.close()
 	}
 	b.known[t.proc.ID] = t
 	b.mu.Unlock()
@@ -258,8 +296,17 @@ func (b *Backend) watch(t *tracked) {
 			}
 		}
 	}
+	var kills uint64
+	if exit.Signal == "SIGKILL" || !exit.Known {
+		kills = b.kernel.OOMKills() // the kernel counts first, and kills then
+	}
+	said := b.errPath(t.proc.ID)
+	if t.errs != nil {
+		said = keepStderr(t.errs, said)
+	}
 	b.mu.Lock()
-	t.proc.Exit = &exit
+	exit.OOMKills = kills - min(b.oomKills, kills)
+	t.proc.Exit, t.proc.ErrLog = &exit, said
 	b.mu.Unlock()
 	close(t.ended)
 	select {
@@ -279,9 +326,10 @@ func (b *Backend) Stop(ctx context.Context, id string) error {
 		}
 	}
 	// The lock is the last word: somebody may have a copy of the process that we never saw.
-	lock, err := b.lock(id)
+	// It is not made here: on a full disk that would fail, and where there is none, nobody holds it.
+	lock, err := b.lock(id, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the unit's directory is gone, or has never been
+		return nil // no process was ever started, or the unit's directory is gone
 	}
 	if err != nil {
 		return fmt.Errorf("stop %s: %w", id, err)
@@ -318,7 +366,7 @@ func (b *Backend) end(ctx context.Context, t *tracked) error {
 func (b *Backend) Clean(id string) error {
 	b.mu.Lock()
 	if t := b.known[id]; t != nil && t.proc.Exit != nil {
-		_ = t.pidfd.Close()
+		t.close()
 		delete(b.known, id)
 	}
 	b.mu.Unlock()
