@@ -55,6 +55,10 @@ func (k Kernel) field(path, word string) (uint64, bool) {
 	if err != nil {
 		return 0, false
 	}
+	return field(text, word)
+}
+
+func field(text []byte, word string) (uint64, bool) {
 	for line := range strings.Lines(string(text)) {
 		if parts := strings.Fields(line); len(parts) >= 2 && parts[0] == word {
 			n, err := strconv.ParseUint(parts[1], 10, 64)

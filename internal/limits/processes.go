@@ -16,7 +16,7 @@ const threadsOfProcess = 5
 // Processes is about a process, or a thread of it, that a user could not start. The kernel gives one error for four limits:
 // the one of which the least is left is named.
 func (k Kernel) Processes(uid int) Trouble {
-	nearest := slices.MinFunc(k.Threads(uid), func(a, b Limit) int { return cmp.Compare(a.Left(), b.Left()) })
+	nearest := k.nearest(uid)
 	if nearest.Left() > threadsOfProcess {
 		return Trouble{Processes, fmt.Sprintf("the kernel starts no further process or thread, though the nearest of its limits is not reached now: %s; %s",
 			nearest, nearest.Mend)}
@@ -24,17 +24,42 @@ func (k Kernel) Processes(uid int) Trouble {
 	return Trouble{Processes, fmt.Sprintf("no further process or thread can be started: %s; %s", nearest, nearest.Mend)}
 }
 
+// TooFew tells whether a user can start n more threads; the Trouble is the limit that forbids it.
+func (k Kernel) TooFew(n uint64, uid int) (Trouble, bool) {
+	nearest := k.nearest(uid)
+	if nearest.Left() >= n {
+		return Trouble{}, false
+	}
+	return Trouble{Processes, fmt.Sprintf("%d threads are needed to begin with: %s; %s", n, nearest, nearest.Mend)}, true
+}
+
+func (k Kernel) nearest(uid int) Limit {
+	least := func(all []Limit) Limit {
+		return slices.MinFunc(all, func(a, b Limit) int { return cmp.Compare(a.Left(), b.Left()) })
+	}
+	if of := least(k.threadsOfAll()); of.Left() <= threadsOfProcess {
+		return of // the user's would have to be counted, process by process
+	}
+	return least(k.Threads(uid))
+}
+
 // Threads lists the limits of processes, all of which count threads: the user's, that of each cgroup around this process,
 // and the machine's two. What cannot be read counts as unlimited.
 func (k Kernel) Threads(uid int) []Limit {
-	var all []Limit
-	visible, own := k.count(uid)
-	if n, err := k.Limit(unix.RLIMIT_NPROC); err == nil && uid != 0 { // root is not bound by it
-		all = append(all, Limit{
-			Name: fmt.Sprintf("RLIMIT_NPROC of user %d", uid), Max: n, Used: own,
-			Mend: "raise it where the service is started: `LimitNPROC=65536` in its systemd unit, or `ulimit -u 65536`",
-		})
+	all := k.threadsOfAll()
+	n, err := k.Limit(unix.RLIMIT_NPROC)
+	if err != nil || uid == 0 { // root is not bound by it
+		return all
 	}
+	return append(all, Limit{
+		Name: fmt.Sprintf("RLIMIT_NPROC of user %d", uid), Max: n, Used: k.threadsOf(uid),
+		Mend: "raise it where the service is started: `LimitNPROC=65536` in its systemd unit, or `ulimit -u 65536`",
+	})
+}
+
+// threadsOfAll are the limits that do not ask whose a thread is.
+func (k Kernel) threadsOfAll() []Limit {
+	var all []Limit
 	for _, g := range k.groups("pids") {
 		n, err := k.number(g.dir + "/pids.max")
 		if err != nil {
@@ -50,12 +75,13 @@ func (k Kernel) Threads(uid int) []Limit {
 		})
 	}
 	running := k.running()
-	all = append(all, Limit{Name: "kernel.threads-max", Max: k.orUnlimited("/proc/sys/kernel/threads-max"), Used: running, Mend: sysctl("kernel.threads-max", 131072)})
 	pids := Limit{Name: "kernel.pid_max", Max: k.orUnlimited("/proc/sys/kernel/pid_max"), Used: running, Mend: sysctl("kernel.pid_max", 131072)}
 	if pids.Used > pids.Max {
-		pids.Used = visible // since Linux 6.14 each pid namespace has a limit of its own
+		pids.Used = k.threadsOf(anybody) // since Linux 6.14 each pid namespace has a limit of its own
 	}
-	return append(all, pids)
+	return append(all, pids, Limit{
+		Name: "kernel.threads-max", Max: k.orUnlimited("/proc/sys/kernel/threads-max"), Used: running, Mend: sysctl("kernel.threads-max", 131072),
+	})
 }
 
 func (k Kernel) orUnlimited(path string) uint64 {
@@ -81,25 +107,30 @@ func (k Kernel) running() uint64 {
 	return n
 }
 
-// count counts the threads that this process can see, and those of them that belong to a user.
-func (k Kernel) count(uid int) (all, own uint64) {
+// anybody stands for every user.
+const anybody = -1
+
+// threadsOf counts a user's threads, as far as this process can see them.
+func (k Kernel) threadsOf(uid int) uint64 {
 	names, err := k.ReadDir("/proc")
 	if err != nil {
-		return 0, 0
+		return 0
 	}
+	var n uint64
 	for _, name := range names {
 		if _, err := strconv.Atoi(name); err != nil {
 			continue
 		}
-		status := "/proc/" + name + "/status"
-		threads, ok := k.field(status, "Threads:")
-		if !ok {
+		text, err := k.ReadFile("/proc/" + name + "/status")
+		if err != nil {
 			continue // gone meanwhile
 		}
-		all += threads
-		if owner, ok := k.field(status, "Uid:"); ok && owner == uint64(uid) { // the first of the four is the real one, which is counted
-			own += threads
+		// The first of a process's four users is the real one, for whom it counts.
+		owner, known := field(text, "Uid:")
+		threads, _ := field(text, "Threads:")
+		if known && (uid == anybody || owner == uint64(uid)) {
+			n += threads
 		}
 	}
-	return all, own
+	return n
 }

@@ -85,6 +85,9 @@ func (f Flags) Serve(ctx context.Context, p Program, listen string, stderr io.Wr
 	context.AfterFunc(ctx, stop)
 
 	log := f.logger(stderr)
+	if err := KeepThreads(); err != nil {
+		return err
+	}
 	state, logs, err := f.directories(p.Name)
 	if err != nil {
 		return err

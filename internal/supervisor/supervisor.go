@@ -103,6 +103,8 @@ type Supervisor[S any] struct {
 // New returns a Supervisor that does nothing until Run.
 func New[S any](cfg Config[S]) *Supervisor[S] {
 	cfg.setDefaults()
+	blocking := make(slots, BlockingCalls)
+	cfg.Store, cfg.Backend = boundedStore{cfg.Store, blocking}, boundedBackend{cfg.Backend, blocking}
 	return &Supervisor[S]{
 		cfg:         cfg,
 		queue:       newQueue(),

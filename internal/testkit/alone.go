@@ -1,0 +1,52 @@
+package testkit
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// aloneVariable holds the name of the test that a process was started for.
+const aloneVariable = "TESTKIT_ALONE"
+
+// Alone runs the calling test a second time, in a process of its own, in which it may change what all tests of a process
+// share: its limits, its cgroup, and with mounts (which needs root) what is mounted where. It returns true there. In the
+// first process it fails or skips as the other did, and returns false.
+func Alone(t *testing.T, mounts bool) bool {
+	t.Helper()
+	if os.Getenv(aloneVariable) == t.Name() {
+		return true
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m") //nolint:gosec // this very program
+	cmd.Env = append(os.Environ(), aloneVariable+"="+t.Name())
+	if mounts {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+	}
+	said, err := cmd.CombinedOutput()
+	if err != nil || testing.Verbose() {
+		t.Logf("%s", said)
+	}
+	if err != nil {
+		t.Errorf("in a process of its own: %v", err)
+	}
+	return false
+}
+
+// Disk mounts a small disk of its own in a temporary directory, for a test that is Alone with its mounts. options are those
+// of tmpfs, such as "size=1m,nr_inodes=20".
+func Disk(t *testing.T, options string) string {
+	t.Helper()
+	dir := StateDir(t)
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0711,"+options); err != nil {
+		t.Fatalf("mount a disk: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	return dir
+}
