@@ -5,218 +5,279 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
+	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/client"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
 )
 
-// target is a service as the driver sees it: units in versions. A version says everything about a unit.
-type target interface {
-	put(ctx context.Context, id string, version int, fresh bool) error
-	remove(ctx context.Context, id string) error
-	// look returns the version of a unit, 0 if there is none. A unit that is not wholly of one version is an error.
-	look(ctx context.Context, id string) (version int, err error)
-	list(ctx context.Context) ([]string, error)
-	// serves returns nil if a unit of that version does what it should.
-	serves(ctx context.Context, id string, version int) error
-	// healthy returns nil if both halves of a tunnel are well.
-	healthy(ctx context.Context, id string) error
-	// runs tells whether a unit of that version has an engine.
-	runs(version int) bool
-	// consistent compares what the service says of itself with what its records say.
-	consistent(ctx context.Context, t *testing.T) error
+// version says everything about a unit. Serial numbers are never used twice; the zero version is a unit that is not there.
+type version struct{ Serial, Kind int }
+
+var absent version
+
+// The kinds of a version are all sums of these. They differ in what makes a service do different things.
+const (
+	extra    = 1 << iota // one service more: a reload
+	other                // another transport of an instance, another server of a client: a restart
+	disabled             // an instance that runs nothing
+	kinds
+)
+
+// verb is what can be done to a unit.
+type verb string
+
+const (
+	create  verb = "create"
+	update  verb = "update"
+	toggle  verb = "toggle" // enable or disable an instance, move a client to another server and back
+	restart verb = "restart"
+	remove  verb = "remove"
+)
+
+// op is one operation on a unit.
+type op struct {
+	Verb verb
+	Kind int // of the version that a create or an update brings
+	// Patient callers ask the next life of a service again, the others go when it dies. A Keyed create may be repeated.
+	Patient, Keyed bool
 }
 
-// absent is the version of a unit that does not exist.
-const absent = 0
+// target is a service as the model sees it.
+type target interface {
+	// expect is the version that an operation asks for, and the refusal that it must meet, if any.
+	expect(before version, o op, serial int) (after version, refusal api.Code)
+	// carryOut does it; the pid is that of the new engine after a restart, else 0.
+	carryOut(ctx context.Context, id string, o op, after version) (pid int, err error)
+	// look returns the version of a unit. A unit that is not wholly of one version is an error.
+	look(ctx context.Context, id string) (version, error)
+	list(ctx context.Context) (map[string]api.Status, error)
+	// serves returns nil if a unit of that version does what it should.
+	serves(ctx context.Context, id string, v version) error
+	// runs tells whether a unit of that version has an engine.
+	runs(v version) bool
+	// consistent compares what the service says of itself with what its records say.
+	consistent(ctx context.Context) error
+}
 
-// driver changes units, and knows what each of them may be. An operation that was acknowledged leaves one possibility, one
-// that was not leaves two: it has happened or it has not, and never half.
-type driver struct {
+// model knows what each unit may be. An operation that was acknowledged leaves one possibility, one that was not leaves
+// two: it has happened or it has not, and never half.
+type model struct {
 	program *program
 	target  target
 	others  []string // units that somebody else made and nobody changes
 
-	gate sync.RWMutex // held for reading by each operation, for writing by who compares everything
-
 	mu       sync.Mutex
-	possible map[string][]int // versions; a unit that is not in it is absent
-	versions int
-	acked    int // operations
-	unacked  int
+	possible map[string][]version // a unit that is not in it is absent
+	pids     map[string]int       // of engines that nothing may have replaced since
+	serial   int
+	answered int // operations
+	lost     int // operations without an answer
 	problems []error
 }
 
-func newDriver(p *program, target target, others []string) *driver {
-	return &driver{program: p, target: target, others: others, possible: map[string][]int{}}
+func newModel(p *program, target target, others []string) *model {
+	return &model{program: p, target: target, others: others, possible: map[string][]version{}, pids: map[string]int{}}
 }
 
-func (d *driver) may(id string) []int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if versions := d.possible[id]; len(versions) > 0 {
+func (m *model) may(id string) []version {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if versions := m.possible[id]; len(versions) > 0 {
 		return versions
 	}
-	return []int{absent}
+	return []version{absent}
 }
 
-func (d *driver) set(id string, versions ...int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	slices.Sort(versions)
-	d.possible[id] = slices.Compact(versions)
+func (m *model) set(id string, versions ...version) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.possible[id] = versions
 }
 
-func (d *driver) complain(format string, args ...any) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.problems = append(d.problems, fmt.Errorf("%s "+format, append([]any{time.Now().Format("15:04:05.000")}, args...)...))
+func (m *model) complain(format string, args ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.problems = append(m.problems, fmt.Errorf("%s %s "+format, append([]any{time.Now().Format("15:04:05.000"), m.program.Kind}, args...)...))
 }
 
-// settle asks what became of a unit, and leaves one possibility. It is an error if the answer is none of those.
-func (d *driver) settle(ctx context.Context, id string) (version int, err error) {
-	may := d.may(id)
-	version, err = d.target.look(ctx, id)
+func (m *model) next() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.serial++
+	return m.serial
+}
+
+// settle asks what became of a unit, and leaves one possibility. It complains if the answer is none of those.
+func (m *model) settle(ctx context.Context, id string) (version, error) {
+	may := m.may(id)
+	v, err := m.target.look(ctx, id)
 	if err != nil {
-		return 0, err
+		return absent, err
 	}
-	if !slices.Contains(may, version) {
-		d.complain("%s %s is of version %d, and may be %v", d.program.Kind, id, version, may)
+	if !slices.Contains(may, v) {
+		m.complain("%s is %+v, and may be %+v", id, v, may)
 	}
-	d.set(id, version)
-	return version, nil
+	m.set(id, v)
+	return v, nil
 }
 
-// put creates or changes a unit, and tells whether that was acknowledged.
-func (d *driver) put(ctx context.Context, id string, before, version int) bool {
-	d.set(id, before, version)
-	return d.note(d.target.put(ctx, id, version, before == absent), id, before, version)
+// do carries out one operation on a unit that is settled, and tells whether it was answered.
+func (m *model) do(ctx context.Context, id string, o op) bool {
+	before := m.may(id)[0]
+	after, refusal := m.target.expect(before, o, m.next())
+	if refusal == "" {
+		m.set(id, before, after)
+		m.engine(id, 0)
+	}
+	pid, err := m.target.carryOut(ctx, id, o, after)
+	if o.Verb == remove && client.IsNotFound(err) && refusal == "" {
+		err = nil // the client repeats a removal whose answer is lost
+	}
+	switch {
+	case refusal == "" && err == nil:
+		m.set(id, after)
+		m.engine(id, pid)
+	case refusal != "" && client.HasCode(err, refusal):
+	case client.IsTransient(err) || errors.Is(err, context.Canceled):
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.lost++
+		return false
+	default:
+		m.complain("%s is %+v, and %+v, which should be answered by %+v or refused as %q, is answered: %v", id, before, o, after, refusal, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.answered++
+	return true
 }
 
-func (d *driver) remove(ctx context.Context, id string, before int) bool {
-	d.set(id, before, absent)
-	err := d.target.remove(ctx, id)
-	if client.IsNotFound(err) { // the client repeats a removal whose answer is lost
-		err = nil
-	}
-	return d.note(err, id, before, absent)
+// engine notes the pid of a unit's engine; 0 if it is not known.
+func (m *model) engine(id string, pid int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pids[id] = pid
 }
 
-func (d *driver) note(err error, id string, before, after int) bool {
-	if err == nil {
-		d.set(id, after)
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.acked++
-		return true
-	}
-	if !client.IsTransient(err) && !errors.Is(err, context.Canceled) {
-		d.complain("%s %s from version %d to %d: %v", d.program.Kind, id, before, after, err)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.unacked++
-	return false
+// chain is what one caller does to one unit, one operation after the other.
+type chain struct {
+	Service kind
+	Unit    string
+	Ops     []op
 }
 
-// churn changes its own units at random until ctx ends.
-func (d *driver) churn(ctx context.Context, random *rand.Rand, units []string) {
-	for ctx.Err() == nil {
-		d.gate.RLock()
-		err := d.step(ctx, random, units[random.IntN(len(units))])
-		d.gate.RUnlock()
-		if err != nil {
-			select { // the service is dead or loading
-			case <-ctx.Done():
-			case <-time.After(20 * time.Millisecond):
-			}
+// run carries out a chain. The service may die and come back meanwhile.
+func (m *model) run(ctx context.Context, c chain) {
+	for _, o := range c.Ops {
+		if err := m.settleSoon(ctx, c.Unit); err != nil {
+			m.complain("look at %s: %v", c.Unit, err)
+			return
+		}
+		if o.Patient {
+			m.do(ctx, c.Unit, o)
+		} else {
+			m.do(m.program.alive(), c.Unit, o)
 		}
 	}
 }
 
-func (d *driver) step(ctx context.Context, random *rand.Rand, id string) error {
-	ctx = context.WithoutCancel(ctx) // what is begun is finished, or cut by a kill
-	before, err := d.settle(ctx, id)
-	if err != nil {
-		if !client.IsTransient(err) {
-			d.complain("look at %s %s: %v", d.program.Kind, id, err)
+// settleSoon settles a unit once the service answers.
+func (m *model) settleSoon(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for {
+		_, err := m.settle(ctx, id)
+		if err == nil || !client.IsTransient(err) {
+			return err
 		}
-		return err
+		select { // the service is dead or loading
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
-	if random.IntN(2) == 0 {
-		ctx = d.program.alive() // half of the callers go when the service dies, the others ask the next one again
-	}
-	if before == absent || random.IntN(2) == 0 {
-		d.put(ctx, id, before, d.next())
-	} else {
-		d.remove(ctx, id, before)
-	}
-	return nil
-}
-
-func (d *driver) next() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.versions++
-	return d.versions
 }
 
 // mustAgree compares everything with the model: records, processes, files, ports. The service is ready, and has ten
 // seconds for what it found half done.
-func (d *driver) mustAgree(t *testing.T) {
+func (m *model) mustAgree(t tester) {
 	t.Helper()
-	d.gate.Lock()
-	defer d.gate.Unlock()
-	ctx := t.Context()
-	wait.Eventually(t, 10*time.Second, func() error { return d.compare(ctx, t) })
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, err := range d.problems {
-		t.Errorf("%v", err)
-	}
-	if len(d.problems) > 0 {
-		t.Fatalf("log of the %s:\n%s", d.program.Kind, d.program.tail())
+	wait.Eventually(t, 10*time.Second, func() error { return m.compare(t.Context()) })
+	m.mu.Lock()
+	problems := errors.Join(m.problems...)
+	m.problems = nil
+	m.mu.Unlock()
+	if problems != nil {
+		t.Fatalf("%v\nlog of the %s:\n%s", problems, m.program.Kind, m.program.tail())
 	}
 }
 
-func (d *driver) compare(ctx context.Context, t *testing.T) error {
-	d.mu.Lock()
-	ids := slices.Sorted(maps.Keys(d.possible))
-	d.mu.Unlock()
+func (m *model) compare(ctx context.Context) error {
+	m.mu.Lock()
+	ids := slices.Sorted(maps.Keys(m.possible))
+	m.mu.Unlock()
 	want := map[string]bool{}
-	for _, id := range d.others {
-		want[id] = true
-		if err := d.target.healthy(ctx, id); err != nil {
-			return err
-		}
-	}
-	for _, id := range ids {
-		version, err := d.settle(ctx, id)
-		if err != nil {
-			return err
-		}
-		if version == absent {
-			continue
-		}
-		want[id] = d.target.runs(version)
-		if err := d.target.serves(ctx, id, version); err != nil {
-			return fmt.Errorf("%s of version %d: %w", id, version, err)
-		}
-	}
-	listed, err := d.target.list(ctx)
+	listed, err := m.target.list(ctx)
 	if err != nil {
 		return err
 	}
-	if expected := slices.Sorted(maps.Keys(want)); !slices.Equal(listed, expected) {
-		return fmt.Errorf("listed are %v, expected %v", listed, expected)
+	for _, id := range m.others {
+		want[id] = true
+		if listed[id] != api.StatusHealthy {
+			return fmt.Errorf("%s is %q", id, listed[id])
+		}
 	}
-	if err := d.program.differences(t, want); err != nil {
+	for _, id := range ids {
+		v, err := m.settle(ctx, id)
+		if err != nil {
+			return err
+		}
+		if v == absent {
+			continue
+		}
+		want[id] = m.target.runs(v)
+		if err := m.target.serves(ctx, id, v); err != nil {
+			return fmt.Errorf("%s, %+v: %w", id, v, err)
+		}
+	}
+	if got, expected := slices.Sorted(maps.Keys(listed)), slices.Sorted(maps.Keys(want)); !slices.Equal(got, expected) {
+		return fmt.Errorf("listed are %v, expected %v", got, expected)
+	}
+	if err := m.target.consistent(ctx); err != nil {
 		return err
 	}
-	return d.target.consistent(ctx, t)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	engines, err := m.program.differences(want, m.pids)
+	m.pids = engines
+	return err
+}
+
+// reset removes all units but those of others, and begins anew.
+func (m *model) reset(t tester) {
+	t.Helper()
+	if m.program.died() {
+		m.program.start(t, "", 0)
+	}
+	m.program.mustBeReady(t)
+	listed, err := m.target.list(t.Context())
+	if err != nil {
+		t.Fatalf("list: %v", err)
+	}
+	for id := range listed {
+		if slices.Contains(m.others, id) {
+			continue
+		}
+		if _, err := m.target.carryOut(t.Context(), id, op{Verb: remove}, absent); err != nil && !client.IsNotFound(err) {
+			t.Fatalf("remove %s: %v", id, err)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.possible, m.problems = map[string][]version{}, nil
+	maps.DeleteFunc(m.pids, func(id string, _ int) bool { return !slices.Contains(m.others, id) })
 }

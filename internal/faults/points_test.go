@@ -53,120 +53,141 @@ func TestCrashPointsAreKnown(t *testing.T) {
 	}
 }
 
-// change is one step of the story that is told to a service until it crashes: a unit gets a version, or goes.
-type change struct {
-	id      string
-	version int
+// told is one operation of the story that is told to a service until it crashes.
+type told struct {
+	unit string
+	op
 }
 
-// story walks over every kind of change: create, reload, restart for another transport or server, disable, enable, remove.
-func story() []change {
-	return []change{{"a", 1}, {"a", 2}, {"a", 6}, {"a", 9}, {"b", 3}, {"a", absent}, {"b", absent}}
+// story walks over every kind of change: create, reload, restart for another transport or server, disable, enable, a new
+// engine, remove.
+func story() []told {
+	return []told{
+		{"a", op{Verb: create, Kind: extra}},
+		{"a", op{Verb: update}},
+		{"a", op{Verb: update, Kind: other}},
+		{"a", op{Verb: toggle}},
+		{"a", op{Verb: toggle}},
+		{"b", op{Verb: create, Kind: extra}},
+		{"b", op{Verb: restart}},
+		{"a", op{Verb: remove}},
+		{"b", op{Verb: remove}},
+	}
 }
 
 // TestEachCrashPoint kills the service at each hit of each crash point, and once more while it is cleaning up, and wants
 // the records and all the rest to be what was acknowledged within ten seconds.
 func TestEachCrashPoint(t *testing.T) {
+	t.Parallel()
 	rounds := int(number(t, "FAULTS_ROUNDS", 1))
 	for point, least := range points() {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
-			m := newInstances(t, "127.0.0.1")
+			i := newInstances(t, "127.0.0.1")
 			a, agentProgram := newClients(t)
-			for _, d := range []*driver{newDriver(m.program, m, nil), newDriver(agentProgram, a, nil)} {
+			for _, m := range []*model{newModel(i.program, i, nil), newModel(agentProgram, a, nil)} {
+				crashes := 0
 				for range rounds {
-					crashAtEachHit(t, d, point, least)
+					crashes += crashAtEachHit(t, m, point, least)
 				}
+				t.Logf("%s: %d crashes", m.program.Kind, crashes)
 			}
 		})
 	}
 }
 
-// crashAtEachHit arms the first hit of a point, then the second, until the story is told without reaching it. Before each
-// start the engine of a resident unit is killed, so that there is something to start.
-func crashAtEachHit(t *testing.T, d *driver, point string, least int) {
+// crashAtEachHit arms the first hit of a point, then the second, until the story is told without reaching it; it returns
+// how often the service crashed. Before each start the engine of a resident unit is killed, so that there is something to
+// start.
+func crashAtEachHit(t *testing.T, m *model, point string, least int) (crashes int) {
 	t.Helper()
-	const resident, version = "resident", 1
-	if d.program.cmd == nil {
-		d.program.start(t, "", 0)
+	const resident = "resident"
+	if m.program.cmd == nil {
+		m.program.start(t, "", 0)
 	}
-	d.program.mustBeReady(t)
-	if d.may(resident)[0] == absent && !d.put(t.Context(), resident, absent, version) {
-		t.Fatalf("no resident: %v\n%s", d.problems, d.program.tail())
+	m.program.mustBeReady(t)
+	if m.may(resident)[0] == absent && !m.do(t.Context(), resident, op{Verb: create, Kind: extra}) {
+		t.Fatalf("no resident\n%s", m.program.tail())
 	}
-	crashes := 0
-	defer func() { t.Logf("%s: %d crashes", d.program.Kind, crashes) }()
 	for hit := 1; ; hit++ {
-		d.program.kill(t)
-		for _, pid := range d.program.engines(t)[resident] {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-				t.Fatal(err)
-			}
-		}
-		d.program.start(t, point, hit)
-		crashed := d.tell(t)
+		m.program.kill(t)
+		m.mustKillEngine(t, resident)
+		m.program.start(t, point, hit)
+		crashed := m.tell(t)
 		if crashed {
-			d.program.mustDie(t)
+			m.program.mustDie(t)
 			crashes++
 			// Once more, in the middle of the repair if there is any.
-			d.program.start(t, point, 1)
-			if d.mustComeUpOrDie(t) {
+			m.program.start(t, point, 1)
+			if m.mustComeUpOrDie(t) {
 				crashes++
 			}
-			d.program.kill(t)
-			d.program.start(t, "", 0)
+			m.program.kill(t)
+			m.program.start(t, "", 0)
 		}
-		d.program.mustBeReady(t)
-		d.mustAgree(t)
+		m.program.mustBeReady(t)
+		m.mustAgree(t)
 		for _, id := range []string{"a", "b"} {
-			if before := d.may(id)[0]; before != absent && !d.remove(t.Context(), id, before) {
-				t.Fatalf("remove %s: %v\n%s", id, d.problems, d.program.tail())
+			if m.may(id)[0] != absent && !m.do(t.Context(), id, op{Verb: remove}) {
+				t.Fatalf("%s is not removed\n%s", id, m.program.tail())
 			}
 		}
 		if !crashed {
 			if hit <= least {
-				t.Errorf("the story reaches %s of the %s %d times, expected %d", point, d.program.Kind, hit-1, least)
+				t.Errorf("the story reaches %s of the %s %d times, expected %d", point, m.program.Kind, hit-1, least)
 			}
-			return
+			return crashes
 		}
 	}
 }
 
-// tell makes the changes of the story, one after the other, until the service is dead; it tells whether it is.
-func (d *driver) tell(t *testing.T) (died bool) {
+func (m *model) mustKillEngine(t *testing.T, id string) {
 	t.Helper()
-	if d.mustComeUpOrDie(t) {
+	engines, err := m.program.engines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range engines[id] {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			t.Fatal(err)
+		}
+	}
+	m.engine(id, 0)
+}
+
+// tell makes the changes of the story, one after the other, until the service is dead; it tells whether it is.
+func (m *model) tell(t *testing.T) (died bool) {
+	t.Helper()
+	if m.mustComeUpOrDie(t) {
 		return true
 	}
-	for _, c := range story() {
-		before := d.may(c.id)[0]
-		ctx := d.program.alive() // which spares the client its waiting for the dead
-		if c.version == absent && !d.remove(ctx, c.id, before) || c.version != absent && !d.put(ctx, c.id, before, c.version) {
+	for _, o := range story() {
+		if !m.do(m.program.alive(), o.unit, o.op) { // a context that spares the client its waiting for the dead
 			return true
 		}
 	}
 	// The resident may still be starting, and the crash be yet to come.
 	wait.Eventually(t, 10*time.Second, func() error {
-		if d.program.died() {
-			died = true
+		if died = m.program.died(); died {
 			return nil
 		}
-		if n := len(d.program.engines(t)["resident"]); n != 1 {
-			return fmt.Errorf("%d engines of the resident run", n)
+		engines, err := m.program.engines()
+		if n := len(engines["resident"]); err == nil && n != 1 {
+			err = fmt.Errorf("%d engines of the resident run", n)
 		}
-		return nil
+		return err
 	})
 	return died
 }
 
 // mustComeUpOrDie waits until the service is ready, or has crashed on the way.
-func (d *driver) mustComeUpOrDie(t *testing.T) (died bool) {
+func (m *model) mustComeUpOrDie(t *testing.T) (died bool) {
 	t.Helper()
 	wait.Eventually(t, 10*time.Second, func() error {
-		if died = d.program.died(); died {
+		if died = m.program.died(); died {
 			return nil
 		}
-		return d.program.ready(t.Context())
+		return m.program.ready(t.Context())
 	})
 	return died
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -36,6 +37,10 @@ const programVariable = "FAULTS_PROGRAM"
 func TestMain(m *testing.M) {
 	text := os.Getenv(programVariable)
 	if text == "" {
+		// These tests wait more than they work.
+		if err := flag.Set("test.parallel", "8"); err != nil {
+			panic(err)
+		}
 		os.Exit(m.Run())
 	}
 	if err := runProgram(text); err != nil {
@@ -130,6 +135,15 @@ func (s settings) crash() func(string) {
 	}
 }
 
+// tester is what testing.T and rapid.T have in common and this package needs.
+type tester interface {
+	Helper()
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Context() context.Context
+}
+
 // program is a manager or an agent that is started on the same state again and again.
 type program struct {
 	settings
@@ -159,21 +173,21 @@ func (p *program) client() client.Config {
 }
 
 // start begins a life, which ends itself at the hit-th hit of a crash point if one is named. It does not wait.
-func (p *program) start(t *testing.T, crash string, hit int) {
+func (p *program) start(t tester, crash string, hit int) {
 	t.Helper()
 	s := p.settings
 	s.Crash, s.Hit = crash, int32(hit)
 	text, err := json.Marshal(s)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", p.Kind, err)
 	}
 	self, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", p.Kind, err)
 	}
 	log, err := os.OpenFile(p.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", p.Kind, err)
 	}
 	defer log.Close()
 	cmd := exec.Command(self)
@@ -181,10 +195,10 @@ func (p *program) start(t *testing.T, crash string, hit int) {
 	cmd.Stdout, cmd.Stderr = log, log
 	input, err := cmd.StdinPipe()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", p.Kind, err)
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", p.Kind, err)
 	}
 	life, end := context.WithCancelCause(context.Background())
 	go func() {
@@ -199,16 +213,16 @@ func (p *program) start(t *testing.T, crash string, hit int) {
 }
 
 // kill ends the present life at this moment.
-func (p *program) kill(t *testing.T) {
+func (p *program) kill(t tester) {
 	t.Helper()
 	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", p.Kind, err)
 	}
 	p.mustDie(t)
 }
 
 // mustDie waits until the present life has ended by SIGKILL; any other end is a failure of the program.
-func (p *program) mustDie(t *testing.T) {
+func (p *program) mustDie(t tester) {
 	t.Helper()
 	select {
 	case <-p.alive().Done():
@@ -228,7 +242,7 @@ func (p *program) died() bool { return p.alive().Err() != nil }
 // alive is done when the present life ends; a program must have been started once.
 func (p *program) alive() context.Context { return *p.life.Load() }
 
-func (p *program) mustBeReady(t *testing.T) {
+func (p *program) mustBeReady(t tester) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second) // cleanups need it too
 	defer cancel()
@@ -261,7 +275,11 @@ func (p *program) mustEnd(t *testing.T) {
 		t.Errorf("the %s does not end\n%s", p.Kind, p.tail())
 		_ = p.cmd.Process.Kill()
 	}
-	for id, pids := range p.engines(t) {
+	engines, err := p.engines()
+	if err != nil {
+		t.Error(err)
+	}
+	for id, pids := range engines {
 		t.Errorf("engines of %s run without their %s: %v", id, p.Kind, pids)
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -11,18 +11,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 )
 
 // engines finds the processes whose command line names a config of this program's, by unit.
-func (p *program) engines(t *testing.T) map[string][]int {
-	t.Helper()
+func (p *program) engines() (map[string][]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	units := filepath.Join(p.State, p.Kind.units()) + "/"
 	found := map[string][]int{}
@@ -40,7 +38,7 @@ func (p *program) engines(t *testing.T) map[string][]int {
 			found[id] = append(found[id], pid)
 		}
 	}
-	return found
+	return found, nil
 }
 
 // onDisk is the part of a record that tells what a unit holds.
@@ -53,56 +51,74 @@ type onDisk struct {
 	} `json:"spec"`
 }
 
-// differences compares disk and processes with what should be there: the units by id, true for those that should run.
-func (p *program) differences(t *testing.T, want map[string]bool) error {
-	t.Helper()
+// differences compares disk and processes with what should be there: the units by id, true for those that should run, and
+// the pids of engines that nothing may have replaced. It returns the pids of all engines.
+func (p *program) differences(want map[string]bool, kept map[string]int) (pids map[string]int, err error) {
 	var errs []error
 	say := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	units := filepath.Join(p.State, p.Kind.units())
-	for _, name := range names(t, units) {
+	list := func(dir string) []string {
+		found, err := names(filepath.Join(p.State, dir))
+		if err != nil {
+			errs = append(errs, err)
+		}
+		return found
+	}
+	units := p.Kind.units()
+	for _, name := range list(units) {
 		if _, ok := want[name]; !ok {
-			say("left in %s: %s", p.Kind.units(), name)
+			say("left in %s: %s", units, name)
 		}
 	}
-	for _, name := range names(t, filepath.Join(p.State, "log")) {
+	for _, name := range list("log") {
 		id, _, _ := strings.Cut(name, ".")
 		if _, ok := want[id]; !ok {
 			say("left in log: %s", name)
 		}
 	}
-	engines := p.engines(t)
+	engines, err := p.engines()
+	if err != nil {
+		return kept, err
+	}
+	pids = map[string]int{}
 	for id, running := range want {
 		if n := len(engines[id]); running && n != 1 || !running && n != 0 {
 			say("%s should run is %v, and %d engines run: %v", id, running, n, engines[id])
+		} else if running {
+			pids[id] = engines[id][0]
+			if before := kept[id]; before != 0 && before != pids[id] {
+				say("the engine of %s, process %d, was replaced by %d without need", id, before, pids[id])
+			}
 		}
 		delete(engines, id)
-		for _, name := range names(t, filepath.Join(units, id)) {
+		for _, name := range list(filepath.Join(units, id)) {
 			if !slices.Contains([]string{"record.json", "hints.json", "run.lock", "run.json", "conf"}, name) {
 				say("left in %s: %s", id, name)
 			}
 		}
-		if got := names(t, filepath.Join(units, id, "conf")); len(got) > 1 {
+		if got := list(filepath.Join(units, id, "conf")); len(got) > 1 {
 			say("left in the config directory of %s: %v", id, got)
 		}
 	}
-	for id, pids := range engines {
-		say("engines without a record: %s, %v", id, pids)
+	for id, found := range engines {
+		say("engines without a record: %s, %v", id, found)
 	}
-	return errors.Join(errs...)
+	if len(errs) > 0 {
+		return kept, errors.Join(errs...)
+	}
+	return pids, nil
 }
 
 // names lists a directory; one that is not there is empty.
-func names(t *testing.T, dir string) []string {
-	t.Helper()
+func names(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
 	}
 	out := make([]string, len(entries))
 	for i, e := range entries {
 		out[i] = e.Name()
 	}
-	return out
+	return out, err
 }
 
 // socket is a port of one protocol.
@@ -112,8 +128,7 @@ type socket struct {
 }
 
 // owners are the ports that the records on disk name. A port that two name is an error.
-func (p *program) owners(t *testing.T) (map[socket]string, error) {
-	t.Helper()
+func (p *program) owners() (map[socket]string, error) {
 	var errs []error
 	held := map[socket]string{}
 	take := func(id string, port int, protocol api.Protocol) {
@@ -125,7 +140,7 @@ func (p *program) owners(t *testing.T) (map[socket]string, error) {
 	}
 	records, err := filepath.Glob(filepath.Join(p.State, p.Kind.units(), "*", "record.json"))
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	for _, path := range records {
 		text, err := os.ReadFile(path)

@@ -6,11 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
-	"testing"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/client"
@@ -48,93 +46,110 @@ func (m *instances) recognize(id string, now identity) error {
 	return nil
 }
 
-// spec is what an instance of a version is. Versions differ in all that makes the manager do different things: a service
-// more or less is a reload, another transport a restart, a disabled one runs nothing.
-func (m *instances) spec(version int) api.InstanceSpec {
-	enabled := version%5 != 4
+// spec is what an instance of a version is.
+func (m *instances) spec(v version) api.InstanceSpec {
+	enabled := m.runs(v)
 	spec := api.InstanceSpec{
 		HostIP: m.game, Enabled: &enabled, Transport: api.TransportTCP,
-		Labels:   map[string]string{"version": strconv.Itoa(version)},
+		Labels:   map[string]string{"serial": strconv.Itoa(v.Serial), "kind": strconv.Itoa(v.Kind)},
 		Services: map[string]api.ServiceSpec{"game": {Protocols: []api.Protocol{api.TCP, api.UDP}, LocalPort: gamePort}},
 	}
-	if version%2 == 1 {
+	if v.Kind&extra != 0 {
 		spec.Services["query"] = api.ServiceSpec{Protocols: []api.Protocol{api.UDP}, LocalPort: gamePort}
 	}
-	if version%7 == 6 {
+	if v.Kind&other != 0 {
 		spec.Transport = api.TransportNoise
 	}
 	return spec
 }
 
-func (m *instances) put(ctx context.Context, id string, version int, fresh bool) error {
-	if fresh {
-		_, _, err := m.Create(ctx, api.CreateInstance{ServerID: id, InstanceSpec: m.spec(version)}, client.CreateOptions{})
-		return err
+func (m *instances) runs(v version) bool { return v.Kind&disabled == 0 }
+
+func (m *instances) expect(before version, o op, serial int) (version, api.Code) {
+	after := version{serial, o.Kind}
+	switch {
+	case o.Verb == create && before != absent:
+		return after, api.CodeInstanceExists
+	case o.Verb == create:
+		return after, ""
+	case before == absent:
+		return after, api.CodeInstanceNotFound
+	case o.Verb == restart && !m.runs(before):
+		return before, api.CodeInvalidRequest
+	case o.Verb == restart:
+		return before, ""
+	case o.Verb == remove:
+		return absent, ""
+	case o.Verb == toggle:
+		after.Kind = before.Kind ^ disabled
 	}
-	_, err := m.Update(ctx, id, api.UpdateInstance{InstanceSpec: m.spec(version)}, client.UpdateOptions{})
-	return err
+	return after, ""
 }
 
-func (m *instances) remove(ctx context.Context, id string) error {
-	err := m.Delete(ctx, id)
-	if err == nil || client.IsNotFound(err) {
-		return errors.Join(err, m.recognize(id, identity{}))
+func (m *instances) carryOut(ctx context.Context, id string, o op, after version) (pid int, err error) {
+	switch o.Verb {
+	case create:
+		opts := client.CreateOptions{}
+		if o.Keyed {
+			opts.IdempotencyKey = fmt.Sprintf("%s-%d", id, after.Serial)
+		}
+		_, _, err = m.Create(ctx, api.CreateInstance{ServerID: id, InstanceSpec: m.spec(after)}, opts)
+	case restart:
+		done, err := m.Restart(ctx, id)
+		return done.PID, err
+	case remove:
+		err = m.Delete(ctx, id)
+		if err == nil || client.IsNotFound(err) {
+			err = errors.Join(err, m.recognize(id, identity{}))
+		}
+	default:
+		_, err = m.Update(ctx, id, api.UpdateInstance{InstanceSpec: m.spec(after)}, client.UpdateOptions{})
 	}
-	return err
+	return 0, err
 }
 
-func (m *instances) healthy(ctx context.Context, id string) error {
-	i, err := m.Get(ctx, id)
-	if err == nil && i.Status != api.StatusHealthy {
-		err = fmt.Errorf("%s is %s: %+v", id, i.Status, i.Conditions)
-	}
-	return err
-}
-
-func (m *instances) look(ctx context.Context, id string) (int, error) {
+func (m *instances) look(ctx context.Context, id string) (version, error) {
 	i, err := m.Get(ctx, id)
 	if client.IsNotFound(err) {
 		return absent, m.recognize(id, identity{})
 	}
 	if err != nil {
-		return 0, err
+		return absent, err
 	}
 	if err := m.recognize(id, identity{i.UID, i.RatholePort}); err != nil {
-		return 0, err
+		return absent, err
 	}
-	version, err := strconv.Atoi(i.Labels["version"])
-	if err != nil {
-		return 0, err
+	var v version
+	if _, err := fmt.Sscan(i.Labels["serial"]+" "+i.Labels["kind"], &v.Serial, &v.Kind); err != nil {
+		return absent, fmt.Errorf("%s has the labels %v", id, i.Labels)
 	}
-	want := m.spec(version)
+	want := m.spec(v)
 	if i.Enabled != *want.Enabled || i.Transport != want.Transport || len(i.Services) != len(want.Services) || i.RatholePort == 0 {
-		return 0, fmt.Errorf("%s is half of version %d: %+v", id, version, i)
+		return absent, fmt.Errorf("%s is half of %+v: %+v", id, v, i)
 	}
 	for name, service := range want.Services {
 		if got := i.Services[name]; !slices.Equal(got.Protocols, service.Protocols) || got.PublicPort == 0 {
-			return 0, fmt.Errorf("%s is half of version %d: service %s is %+v", id, version, name, got)
+			return absent, fmt.Errorf("%s is half of %+v: service %s is %+v", id, v, name, got)
 		}
 	}
-	return version, nil
+	return v, nil
 }
 
-func (m *instances) list(ctx context.Context) ([]string, error) {
+func (m *instances) list(ctx context.Context) (map[string]api.Status, error) {
 	all, err := m.List(ctx, "", "")
-	ids := make([]string, len(all))
-	for i, one := range all {
-		ids[i] = one.ServerID
+	statuses := map[string]api.Status{}
+	for _, one := range all {
+		statuses[one.ServerID] = one.Status
 	}
-	return ids, err
+	return statuses, err
 }
 
-func (m *instances) runs(version int) bool { return *m.spec(version).Enabled }
-
-func (m *instances) serves(ctx context.Context, id string, version int) error {
+func (m *instances) serves(ctx context.Context, id string, v version) error {
 	i, err := m.Get(ctx, id)
 	if err != nil {
 		return err
 	}
-	if !m.runs(version) {
+	if !m.runs(v) {
 		if i.Status != api.StatusDisabled {
 			return fmt.Errorf("%s, and should be disabled", i.Status)
 		}
@@ -146,8 +161,8 @@ func (m *instances) serves(ctx context.Context, id string, version int) error {
 	return listens(m.program.Bind.String(), i.RatholePort)
 }
 
-func (m *instances) consistent(ctx context.Context, t *testing.T) error {
-	held, err := m.program.owners(t)
+func (m *instances) consistent(ctx context.Context) error {
+	held, err := m.program.owners()
 	if err != nil {
 		return err
 	}
@@ -170,56 +185,78 @@ func processRuns(conditions []api.Condition) error {
 // clients are the units of an agent. They dial a port where nobody listens.
 type clients struct{ *client.Agent }
 
-func (a *clients) config(version int) string {
-	text := fmt.Sprintf("[client]\nremote_addr = \"127.0.0.1:%d\"\n", 9+version%3) // another server is a restart
-	for i := range 1 + version%2 {                                                 // another service is a reload
-		text += fmt.Sprintf("\n[client.services.v%d_%d_tcp]\ntype = \"tcp\"\ntoken = \"a token\"\nlocal_addr = \"127.0.0.1:7777\"\n", version, i)
+func (a *clients) config(v version) string {
+	text := fmt.Sprintf("[client]\nremote_addr = \"127.0.0.1:%d\"\n", 9+v.Kind&other)
+	for i := range 1 + v.Kind&extra {
+		text += fmt.Sprintf("\n[client.services.v%d_%d_%d_tcp]\ntype = \"tcp\"\ntoken = \"a token\"\nlocal_addr = \"127.0.0.1:7777\"\n", v.Serial, v.Kind, i)
 	}
 	return text
 }
 
-func (a *clients) put(ctx context.Context, id string, version int, _ bool) error {
-	_, err := a.Configure(ctx, id, a.config(version), false)
-	return err
+func (a *clients) runs(version) bool { return true }
+
+// expect knows no way to disable a client; and whether there is one makes a difference to a restart alone.
+func (a *clients) expect(before version, o op, serial int) (version, api.Code) {
+	after := version{serial, o.Kind &^ disabled}
+	switch {
+	case o.Verb == restart && before == absent:
+		return before, api.CodeClientNotFound
+	case o.Verb == restart:
+		return before, ""
+	case o.Verb == remove:
+		return absent, ""
+	case o.Verb == toggle:
+		after.Kind = before.Kind ^ other
+	}
+	return after, ""
 }
 
-func (a *clients) remove(ctx context.Context, id string) error {
-	_, err := a.Stop(ctx, id)
-	return err
+func (a *clients) carryOut(ctx context.Context, id string, o op, after version) (pid int, err error) {
+	switch o.Verb {
+	case restart:
+		done, err := a.Restart(ctx, id)
+		return done.PID, err
+	case remove:
+		_, err = a.Stop(ctx, id)
+	default:
+		_, err = a.Configure(ctx, id, a.config(after), false)
+	}
+	return 0, err
 }
 
 // look reads the version in the name of a service; the digest tells whether it is wholly of that version.
-func (a *clients) look(ctx context.Context, id string) (int, error) {
+func (a *clients) look(ctx context.Context, id string) (version, error) {
 	c, err := a.Get(ctx, id)
 	if client.IsNotFound(err) {
 		return absent, nil
 	}
 	if err != nil {
-		return 0, err
+		return absent, err
 	}
-	var version, service int
+	var (
+		v       version
+		service int
+	)
 	if len(c.Services) > 0 {
-		_, err = fmt.Sscanf(c.Services[0], "v%d_%d_tcp", &version, &service)
+		_, err = fmt.Sscanf(c.Services[0], "v%d_%d_%d_tcp", &v.Serial, &v.Kind, &service)
 	}
-	sum := sha256.Sum256([]byte(a.config(version)))
+	sum := sha256.Sum256([]byte(a.config(v)))
 	if err != nil || hex.EncodeToString(sum[:]) != c.ConfigSHA256 {
-		return 0, fmt.Errorf("%s is half of version %d: %+v", id, version, c)
+		return absent, fmt.Errorf("%s is half of %+v: %+v", id, v, c)
 	}
-	return version, nil
+	return v, nil
 }
 
-func (a *clients) list(ctx context.Context) ([]string, error) {
+func (a *clients) list(ctx context.Context) (map[string]api.Status, error) {
 	all, err := a.List(ctx)
-	ids := map[string]bool{}
+	statuses := map[string]api.Status{}
 	for _, one := range all {
-		ids[one.ServerID] = true
+		statuses[one.ServerID] = one.Status
 	}
-	return slices.Sorted(maps.Keys(ids)), err
+	return statuses, err
 }
 
-func (a *clients) runs(int) bool { return true }
-
-func (a *clients) serves(ctx context.Context, id string, _ int) error {
+func (a *clients) serves(ctx context.Context, id string, _ version) error {
 	c, err := a.Get(ctx, id)
 	if err != nil {
 		return err
@@ -227,12 +264,4 @@ func (a *clients) serves(ctx context.Context, id string, _ int) error {
 	return processRuns(c.Conditions)
 }
 
-func (a *clients) healthy(ctx context.Context, id string) error {
-	c, err := a.Get(ctx, id)
-	if err == nil && c.Status != api.StatusHealthy {
-		err = fmt.Errorf("%s is %s: %+v", id, c.Status, c.Conditions)
-	}
-	return err
-}
-
-func (a *clients) consistent(context.Context, *testing.T) error { return nil }
+func (a *clients) consistent(context.Context) error { return nil }

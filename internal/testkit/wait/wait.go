@@ -9,8 +9,15 @@ import (
 	"time"
 )
 
+// Failing is the part of a test that Eventually needs; those of other test frameworks have it too.
+type Failing interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Context() context.Context
+}
+
 // Eventually asks until what returns nil, and fails the test with its last error after within.
-func Eventually(t testing.TB, within time.Duration, what func() error) {
+func Eventually(t Failing, within time.Duration, what func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), within)
 	defer cancel()
