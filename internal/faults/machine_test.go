@@ -153,6 +153,7 @@ func TestKilledAtRandom(t *testing.T) {
 	t.Logf("FAULTS_SEED=%d FAULTS_KILLS=%d FAULTS_TUNNELS=%d", seed, kills, tunnels)
 	for name, value := range map[string]string{
 		"seed": strconv.FormatUint(seed, 10), "steps": strconv.Itoa(episode), "checks": strconv.Itoa(kills), "nofailfile": "true",
+		"shrinktime": "2m", // it takes ten seconds to see that something is wrong
 	} {
 		if err := flag.Set("rapid."+name, value); err != nil {
 			t.Fatal(err)

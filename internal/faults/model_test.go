@@ -46,6 +46,23 @@ type op struct {
 	Patient, Keyed bool
 }
 
+// GoString is how rapid shows an operation.
+func (o op) GoString() string {
+	text := string(o.Verb)
+	for name, on := range map[string]bool{"extra": o.Kind&extra != 0, "other": o.Kind&other != 0, "disabled": o.Kind&disabled != 0} {
+		if on && (o.Verb == create || o.Verb == update) {
+			text += "+" + name
+		}
+	}
+	if !o.Patient {
+		text += " or go"
+	}
+	if o.Keyed && o.Verb == create {
+		text += ", keyed"
+	}
+	return text
+}
+
 // target is a service as the model sees it.
 type target interface {
 	// expect is the version that an operation asks for, and the refusal that it must meet, if any.
@@ -169,6 +186,9 @@ type chain struct {
 	Unit    string
 	Ops     []op
 }
+
+// GoString is how rapid shows a chain.
+func (c chain) GoString() string { return fmt.Sprintf("%s %s: %#v", c.Service, c.Unit, c.Ops) }
 
 // run carries out a chain. The service may die and come back meanwhile.
 func (m *model) run(ctx context.Context, c chain) {

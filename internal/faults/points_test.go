@@ -59,14 +59,13 @@ type told struct {
 	op
 }
 
-// story walks over every kind of change: create, reload, restart for another transport or server, disable, enable, a new
+// story walks over every kind of change: create, reload, restart for another transport or server, disable, a new
 // engine, remove.
 func story() []told {
 	return []told{
 		{"a", op{Verb: create, Kind: extra}},
 		{"a", op{Verb: update}},
 		{"a", op{Verb: update, Kind: other}},
-		{"a", op{Verb: toggle}},
 		{"a", op{Verb: toggle}},
 		{"b", op{Verb: create, Kind: extra}},
 		{"b", op{Verb: restart}},

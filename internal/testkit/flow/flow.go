@@ -146,6 +146,7 @@ type flow struct {
 	waiting  map[int]time.Time // by number: when an unanswered message was sent
 	asked    time.Time         // first message since the last answer; zero if there was none
 	gap      time.Duration
+	trips    histogram // since the last lap
 	seen     string // address that the game sees
 	broken   error
 	out      Report
@@ -246,7 +247,7 @@ func (f *flow) hear(answer string) {
 		f.asked = time.Time{}
 	}
 	number, address, whole := f.parse(answer)
-	_, expected := f.waiting[number]
+	sent, expected := f.waiting[number]
 	switch {
 	case !whole:
 		f.reordered("damaged: %q", answer)
@@ -258,6 +259,7 @@ func (f *flow) hear(answer string) {
 		f.reordered("message %d comes after message %d", number, f.highest)
 	}
 	f.highest = max(f.highest, number)
+	f.trips.note(time.Since(sent))
 	delete(f.waiting, number)
 	if f.seen != "" && address != f.seen {
 		f.out.Moved++
