@@ -27,9 +27,7 @@ func (s *Supervisor[S]) thaw(ctx context.Context, since map[string]time.Time) ma
 		}
 		s.cfg.Log.Warn("replacing an engine that stays stopped", "id", id, "since", first)
 		s.tell(ctx, EventRestarting, id, ReasonFrozen, "the process was stopped for %s", now.Sub(first).Round(time.Second))
-		u.mu.Lock()
-		u.restart = true
-		u.mu.Unlock()
+		u.ask()
 		s.queue.add(id)
 	}
 	return frozen

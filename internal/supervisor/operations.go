@@ -151,13 +151,10 @@ func (s *Supervisor[S]) Restart(ctx context.Context, id string) (View[S], error)
 		return before, &Failure{Reason: "disabled", Message: "it is disabled: nothing runs that could be restarted"}
 	}
 	s.tell(ctx, EventRestarting, id, ReasonRequested, "a new process was asked for")
-	u.mu.Lock()
-	u.restart = true
-	u.mu.Unlock()
+	order := u.ask()
 	s.queue.add(id)
 	v, err := u.wait(ctx, s.ended, func(v View[S]) bool {
-		return v.Phase == PhaseGone || (v.Phase == PhaseBackoff && !v.NextTry.Equal(before.NextTry)) ||
-			(v.Phase == PhaseRunning && !v.Process.StartedAt.Equal(before.Process.StartedAt))
+		return v.Phase == PhaseGone || v.answered >= order && (v.Phase == PhaseBackoff || v.Phase == PhaseRunning)
 	})
 	return v, outcome(v, err)
 }

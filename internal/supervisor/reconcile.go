@@ -84,7 +84,8 @@ func (s *Supervisor[S]) run(ctx context.Context, u *unit[S], v View[S]) {
 	p, known := s.cfg.Backend.Process(rec.ID)
 	alive := known && p.Exit == nil
 	switch {
-	case alive && u.takeRestart():
+	case alive && u.isAsked():
+		u.answer()
 		if err := s.cfg.Backend.Stop(ctx, rec.ID); err != nil {
 			s.retry(ctx, u, rec, EventStopFailed, asFailure("stop_failed", err, rec.UnixUID))
 			return
@@ -94,10 +95,9 @@ func (s *Supervisor[S]) run(ctx context.Context, u *unit[S], v View[S]) {
 		s.keep(ctx, u, v, p)
 	case known && v.Ran == rec.Revision && (v.Phase == PhaseStarting || v.Phase == PhaseRunning):
 		s.whyEnded(ctx, u, rec, p)
-	case time.Now().Before(v.NextTry) && !u.takeRestart():
+	case time.Now().Before(v.NextTry) && !u.isAsked():
 		s.queue.addAfter(rec.ID, time.Until(v.NextTry))
 	default:
-		u.takeRestart()
 		s.start(ctx, u, rec)
 	}
 }
@@ -146,7 +146,7 @@ func (s *Supervisor[S]) keep(ctx context.Context, u *unit[S], v View[S], p Proce
 }
 
 func (s *Supervisor[S]) start(ctx context.Context, u *unit[S], rec Record[S]) {
-	u.change(func(v *View[S]) { v.Phase = PhasePending })
+	u.answer()
 	program, err := s.cfg.Rules.Program(rec)
 	if err == nil {
 		err = s.cfg.Rules.Preflight(ctx, rec)

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -191,6 +193,39 @@ func TestRestart(t *testing.T) {
 	}
 	if _, err := s.Restart(t.Context(), "none"); !errors.Is(err, supervisor.ErrNotFound) {
 		t.Errorf("restart of nothing: %v, want ErrNotFound", err)
+	}
+}
+
+// TestRestartsAtOnce orders new processes while others are being started: whoever is answered has one that stays, unless a
+// later order replaces it.
+func TestRestartsAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newHouse(t).open(nil)
+	s.mustCreate(t, "one", "reloadable")
+	for round := range 10 {
+		var (
+			wg       sync.WaitGroup
+			mu       sync.Mutex
+			answered []int
+		)
+		for caller := range 4 {
+			wg.Go(func() {
+				<-time.After(time.Duration(caller*round) * time.Millisecond) // orders come at all stages of a start
+				v, err := s.Restart(t.Context(), "one")
+				mu.Lock()
+				defer mu.Unlock()
+				answered = append(answered, v.Process.PID)
+				if err != nil {
+					t.Errorf("restart: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		// What is left to do for the unit is done before this is.
+		v, err := s.Update(t.Context(), "one", 0, supervisor.Draft[extra]{Desired: supervisor.Running, Config: fmt.Sprint("reloadable ", round)})
+		if err != nil || !slices.Contains(answered, v.Process.PID) {
+			t.Fatalf("process %d runs, which no order was answered with: %v, %v", v.Process.PID, answered, err)
+		}
 	}
 }
 

@@ -36,6 +36,8 @@ type View[S any] struct {
 	Hints map[string]string
 	// Restarts counts the starts of this unit by this supervisor after the first one.
 	Restarts int
+
+	answered int // the last order for a new process that a start has answered, or is about to
 }
 
 // unit is the supervisor's memory of one record.
@@ -45,7 +47,7 @@ type unit[S any] struct {
 	mu      sync.Mutex // guards what follows
 	view    View[S]
 	started int           // starts by this supervisor
-	restart bool          // a person asked for a new process
+	asked   int           // how often somebody ordered a new process
 	changed chan struct{} // closed and replaced at each change of view
 }
 
@@ -82,13 +84,24 @@ func (u *unit[S]) adopted(p Process) {
 	})
 }
 
-// takeRestart tells whether a person asked for a new process, once.
-func (u *unit[S]) takeRestart() bool {
+// ask orders a new process, and returns the number of the order.
+func (u *unit[S]) ask() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	asked := u.restart
-	u.restart = false
-	return asked
+	u.asked++
+	return u.asked
+}
+
+// isAsked tells whether a new process was ordered that no start since has answered.
+func (u *unit[S]) isAsked() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.asked > u.view.answered
+}
+
+// answer begins a start, which answers all orders that came before it. One that comes while it goes on needs another.
+func (u *unit[S]) answer() {
+	u.change(func(v *View[S]) { v.Phase, v.answered = PhasePending, u.asked })
 }
 
 // wait blocks until done says so of a view; until ctx ends; or until the supervisor has ended: ErrNotReady. It returns the
