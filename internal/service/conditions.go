@@ -31,7 +31,7 @@ func ProcessRunning[S any](v supervisor.View[S]) api.Condition {
 		c.Reason, c.Message = v.Failure.Reason, fmt.Sprintf("process %d goes on as it was: %s", v.Process.PID, v.Failure.Message)
 		return c
 	case v.Failure != nil:
-		c.Reason, c.Message = v.Failure.Reason, v.Failure.Message
+		c.Reason, c.Message = v.Failure.Reason, v.Failure.Message+nextTry(v.NextTry)
 	default:
 		c.Reason, c.Message = string(v.Phase), "the engine is being started"
 	}
@@ -58,6 +58,15 @@ func troubled(c api.Condition, p supervisor.Process) api.Condition {
 
 // reasonNoLog is why an engine that serves is worth a look.
 const reasonNoLog = "log_not_written"
+
+// nextTry says when a failed start is repeated, in seconds rounded up.
+func nextTry(at time.Time) string {
+	left := time.Until(at)
+	if left <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("; next try in %d s", (left+time.Second-1)/time.Second)
+}
 
 // Transitions remembers when each condition of each unit last changed. The zero value is ready for use.
 type Transitions struct {
