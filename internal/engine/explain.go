@@ -44,7 +44,8 @@ func explain(p supervisor.Process, watches bool, uid int) *supervisor.Failure {
 	case p.Exit.Known && p.Exit.Code == 1 && complaint != "":
 		return &supervisor.Failure{Reason: ReasonConfigRefused, Message: "rathole refuses its config: " + complaint}
 	}
-	if last, err := rathole.TailLog(p.Log, 1); complaint == "" && err == nil && len(last) == 1 {
+	// The log goes on over all processes of a unit: what an earlier one said is none of this one's words.
+	if last, err := rathole.TailLog(p.Log, 1); complaint == "" && err == nil && len(last) == 1 && len(lines) > 0 {
 		complaint = rathole.ParseLine(last[0]).Text
 		if f := ranOut(complaint, uid); f != nil {
 			return f

@@ -31,6 +31,7 @@ func TestExplain(t *testing.T) {
 		"told to end":                     {supervisor.Exit{Known: true}, listening + watching, "", true, ReasonExited, "code 0"},
 		"config refused":                  {supervisor.Exit{Known: true, Code: 1}, "", "Error: unknown field `x`\n", true, ReasonConfigRefused, "unknown field `x`"},
 		"killed":                          {supervisor.Exit{Known: true, Code: -1, Signal: "SIGKILL"}, listening + watching, "", true, ReasonExited, "SIGKILL"},
+		"killed without a word":           {supervisor.Exit{Known: true, Code: -1, Signal: "SIGKILL"}, "", "", true, ReasonExited, "SIGKILL"},
 		"adopted":                         {supervisor.Exit{}, listening, "", true, ReasonExited, "unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -48,6 +49,9 @@ func TestExplain(t *testing.T) {
 			f := explain(p, tc.watches, 0)
 			if f.Reason != tc.reason || !strings.Contains(f.Message, tc.says) {
 				t.Errorf("%s: %s; want %s with %q", f.Reason, f.Message, tc.reason, tc.says)
+			}
+			if tc.log == "" && strings.Contains(f.Message, "Start watching") {
+				t.Errorf("it takes the words of an earlier process for this one's: %s", f.Message)
 			}
 		})
 	}
