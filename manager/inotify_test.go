@@ -2,6 +2,7 @@ package manager_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/fakeengine"
 	"github.com/satishost/terraform-provider-rathole/manager"
 )
 
@@ -21,8 +23,16 @@ func TestInotifyExhausted(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("without root the engines' user is the tests' own, and every other test would be refused as well")
 	}
-	const user = 250000 // nobody else's
-	m := testkit.StartManager(t, func(c *manager.Config) { c.UIDs = supervisor.UIDRange{Base: user, Count: 1} })
+	for user, binary := range map[int]string{250000: testkit.Rathole(t), 250001: fakeengine.Build(t)} { // nobody else's users
+		t.Run(fmt.Sprint(user), func(t *testing.T) {
+			t.Parallel()
+			exhaust(t, user, binary)
+		})
+	}
+}
+
+func exhaust(t *testing.T, user int, binary string) {
+	m := testkit.StartManager(t, func(c *manager.Config) { c.UIDs, c.Binary = supervisor.UIDRange{Base: user, Count: 1}, binary })
 	mustCreate(t, m, one("before", 30000, api.TCP))
 	release := spendInotify(t, user)
 	defer release()

@@ -66,11 +66,12 @@ func TestEncodeRuns(t *testing.T) {
 // An instance whose services were all removed still runs.
 func TestEncodeWithoutServicesRuns(t *testing.T) {
 	t.Parallel()
-	b := realEngine(t)
-	server := run(t, b, "server", must[[]byte](t)(ServerConfig{BindAddr: local(freePort(t))}.Encode()))
-	if !server.started(b) {
-		t.Error("the engine refuses it")
-	}
+	onBoth(t, func(t *testing.T, b Binary) {
+		server := run(t, b, "server", must[[]byte](t)(ServerConfig{BindAddr: local(freePort(t))}.Encode()))
+		if !server.started(b) {
+			t.Error("the engine refuses it")
+		}
+	})
 }
 
 // The bytes are hashed: this text may change only on purpose, because every agent then holds a stale config.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/fakeengine"
 )
 
 // patience bounds every wait for the engine. It answers in milliseconds; the rest is for a busy machine.
@@ -28,6 +30,23 @@ func realEngine(t *testing.T) Binary {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// onBoth runs a test on the real engine and on its stand-in, which must not be told from it.
+func onBoth(t *testing.T, test func(t *testing.T, b Binary)) {
+	t.Helper()
+	t.Run("real", func(t *testing.T) {
+		t.Parallel()
+		test(t, realEngine(t))
+	})
+	t.Run("stand-in", func(t *testing.T) {
+		t.Parallel()
+		b, err := Find(t.Context(), fakeengine.Build(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, b)
+	})
 }
 
 // running is one engine process with its own directory.
