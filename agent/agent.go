@@ -20,6 +20,12 @@ const (
 	engineDir = "engine"
 )
 
+// How an engine is started: rathole -c <state>/clients/<id>/conf/client.toml.
+const (
+	engineFlag = "-c"
+	configName = "client.toml"
+)
+
 // Agent is the service. Run it once; its routes are the Handler.
 type Agent struct {
 	cfg    Config
@@ -41,7 +47,7 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	backend, err := process.New(process.Config{
-		Units: units, Logs: cfg.Logs, Flag: "-c", ConfigName: "client.toml",
+		Units: units, Logs: cfg.Logs, Flag: engineFlag, ConfigName: configName,
 		Env: engine.Environment(), Log: cfg.Log, Crash: cfg.Crash,
 	})
 	if err != nil {
@@ -54,9 +60,11 @@ func New(cfg Config) (*Agent, error) {
 	})
 	a.api = httpapi.New(httpapi.Config{
 		Title: "rathole-agent", Version: cfg.Version, Token: cfg.Token, Log: cfg.Log,
-		Problem: engine.Problem, Health: a.health, Ready: a.sup.IsReady, Collectors: []prometheus.Collector{collector{a}},
+		Problem: engine.Problem, Health: a.health, Ready: a.sup.IsReady, Alarm: a.sup.Alarm,
+		Collectors: []prometheus.Collector{collector{a}, service.GuardMetrics{Guard: a.sup}},
 	})
 	a.routes()
+	service.ReconcileRoutes(a.api, a.sup)
 	return a, nil
 }
 

@@ -19,7 +19,8 @@ const synRetriesEnough = 3
 
 // Doctor examines a machine for an agent with this config, which need not be valid.
 func Doctor(ctx context.Context, sys doctor.System, s doctor.Settings, cfg Config) []doctor.Finding {
-	s.Units, s.Binary, s.BinarySetting = unitsDir, cfg.Binary, "RATHOLE_CLIENT_BINARY"
+	s.Units, s.Flag, s.ConfigName = unitsDir, engineFlag, configName
+	s.Binary, s.BinarySetting = cfg.Binary, "RATHOLE_CLIENT_BINARY"
 	return append(doctor.Common(ctx, sys, s),
 		checkManagers(ctx, sys, cfg),
 		checkTargets(ctx, sys, cfg),

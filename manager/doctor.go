@@ -28,7 +28,8 @@ const (
 
 // Doctor examines a machine for a manager with this config, which need not be valid.
 func Doctor(ctx context.Context, sys doctor.System, s doctor.Settings, cfg Config) []doctor.Finding {
-	s.Units, s.Binary, s.BinarySetting = unitsDir, cfg.Binary, "RATHOLE_BINARY"
+	s.Units, s.Flag, s.ConfigName = unitsDir, engineFlag, configName
+	s.Binary, s.BinarySetting = cfg.Binary, "RATHOLE_BINARY"
 	findings := doctor.Common(ctx, sys, s)
 	if api, err := doctor.ListenAddress(ctx, sys, s.Listen); err == nil {
 		cfg.APIPort = int(api.Port())

@@ -24,6 +24,12 @@ const (
 	engineDir = "engine"
 )
 
+// How an engine is started: rathole -s <state>/instances/<id>/conf/server.toml.
+const (
+	engineFlag = "-s"
+	configName = "server.toml"
+)
+
 // Manager is the service. Run it once; its routes are the Handler.
 type Manager struct {
 	cfg      Config
@@ -51,7 +57,7 @@ func New(cfg Config) (*Manager, error) {
 		return nil, err
 	}
 	backend, err := process.New(process.Config{
-		Units: units, Logs: cfg.Logs, Flag: "-s", ConfigName: "server.toml",
+		Units: units, Logs: cfg.Logs, Flag: engineFlag, ConfigName: configName,
 		Env: engine.Environment(), LowPorts: cfg.offersLowPorts(), Log: cfg.Log, Crash: cfg.Crash,
 	})
 	if err != nil {
@@ -70,9 +76,11 @@ func New(cfg Config) (*Manager, error) {
 	m.observer = newObserver(m.cfg, m.sup)
 	m.api = httpapi.New(httpapi.Config{
 		Title: "rathole-manager", Version: cfg.Version, Token: cfg.Token, Log: cfg.Log,
-		Problem: engine.Problem, Health: m.health, Ready: m.sup.IsReady, Collectors: []prometheus.Collector{collector{m}},
+		Problem: engine.Problem, Health: m.health, Ready: m.sup.IsReady, Alarm: m.sup.Alarm,
+		Collectors: []prometheus.Collector{collector{m}, service.GuardMetrics{Guard: m.sup}},
 	})
 	m.routes()
+	service.ReconcileRoutes(m.api, m.sup)
 	return m, nil
 }
 

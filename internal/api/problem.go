@@ -18,6 +18,7 @@ const (
 	CodeNoSuchRoute          Code = "no_such_route"         // 404, 405
 	CodeInstanceExists       Code = "instance_exists"       // 409: same name, different specification
 	CodeClientExists         Code = "client_exists"         // 409: belongs to another remote host
+	CodeStrangerRunning      Code = "stranger_running"      // 409: an engine of this name runs, and no record wants it
 	CodePortInUse            Code = "port_in_use"           // 409: Owner says by whom
 	CodeRevisionMismatch     Code = "revision_mismatch"     // 412: If-Match is stale
 	CodeBodyTooLarge         Code = "body_too_large"        // 413

@@ -9,6 +9,7 @@ const (
 	PathClients      = "/api/rathole/clients"
 	PathClient       = "/api/rathole/clients/{id}"
 	PathEvents       = "/api/events" // of all instances or clients; those of one are at its path with /events behind it
+	PathReconcile    = "/api/reconcile"
 	PathHealth       = "/health"
 	PathReady        = "/ready"
 	PathMetrics      = "/metrics"
@@ -28,11 +29,13 @@ type Health struct {
 	APILevel int      `json:"api_level"`
 	Features []string `json:"features" nullable:"false" doc:"What this build can do beyond api_level, sorted."`
 	Engine   string   `json:"engine,omitempty" doc:"Version of rathole, empty if there is none."`
+	Alarm    string   `json:"alarm,omitempty" doc:"What a person must decide: engines run that have no record. Empty when all is well."`
 }
 
 // Ready is the body of GET /ready: records are loaded, running engines adopted, and mutations accepted.
 type Ready struct {
-	Ready bool `json:"ready"`
+	Ready bool   `json:"ready"`
+	Alarm string `json:"alarm,omitempty" doc:"What a person must decide: engines run that have no record. Empty when all is well."`
 }
 
 // Restarted is the body of POST …/{id}/restart on both services.

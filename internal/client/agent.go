@@ -98,3 +98,18 @@ func (r *remote) Ready(ctx context.Context) error {
 	_, err := r.do(ctx, call{method: http.MethodGet, path: api.PathReady, result: &answer})
 	return err
 }
+
+// Reconciliation reads which engines run without a record, and which records cannot be read.
+func (r *remote) Reconciliation(ctx context.Context) (found api.Reconciliation, err error) {
+	_, err = r.do(ctx, call{method: http.MethodGet, path: api.PathReconcile, result: &found})
+	return found, err
+}
+
+// AcceptStrangers has the engines stopped that run without a record.
+func (r *remote) AcceptStrangers(ctx context.Context) (done api.Reconciliation, err error) {
+	_, err = r.do(ctx, call{
+		method: http.MethodPost, path: api.PathReconcile, body: api.Reconcile{AcceptStrangers: true}, result: &done,
+		once: true, // the answer of the first says what was stopped
+	})
+	return done, err
+}

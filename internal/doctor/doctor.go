@@ -33,8 +33,10 @@ type Finding struct {
 type Settings struct {
 	// State and Logs are directories, absolute; neither needs to exist yet.
 	State, Logs string
-	// Units is the directory of the records below State.
-	Units string
+	// Program is the service's name.
+	Program string
+	// Units is the directory of the records below State; Flag and ConfigName are how its engines are started on configs there.
+	Units, Flag, ConfigName string
 	// Binary is the rathole executable, empty for the one in PATH; BinarySetting is the variable that sets it.
 	Binary, BinarySetting string
 	// UIDs is RATHOLE_UNIT_UIDS or its default.
@@ -62,6 +64,8 @@ func Common(ctx context.Context, sys System, s Settings) []Finding {
 		checkOpenFiles(sys, units),
 		checkProcesses(sys, units),
 		checkState(sys, s, running, units),
+		checkRecords(sys, s),
+		checkStrangers(sys, s, running),
 		checkDirectory(sys, "state directory's disk", s.State, "RATHOLE_STATE_DIR"),
 		checkDirectory(sys, "log directory's disk", s.Logs, "RATHOLE_LOG_DIR"),
 		checkToken(sys, s),

@@ -22,9 +22,10 @@ import (
 )
 
 const (
-	goodToken = "0123456789abcdef-good"
-	inotify   = "/proc/sys/fs/inotify/max_user_instances"
-	pidMax    = "/proc/sys/kernel/pid_max"
+	goodToken  = "0123456789abcdef-good"
+	goodRecord = `{"schema": 1, "id": "srv0", "uid": "u", "revision": 3, "spec": {"any": ["thing"]}}`
+	inotify    = "/proc/sys/fs/inotify/max_user_instances"
+	pidMax     = "/proc/sys/kernel/pid_max"
 )
 
 // machine is a made-up System, to be changed by a test before it is asked.
@@ -36,6 +37,8 @@ type machine struct {
 	limits map[int]uint64
 	units  int
 	locked bool
+
+	engines map[int]string // units by pid
 }
 
 // healthy is a machine on which every check is ok: root on a VPS, the service not started yet.
@@ -79,6 +82,7 @@ func healthy() (*machine, doctor.Settings) {
 		Engine: func(context.Context, string) (rathole.Binary, error) {
 			return rathole.Binary{Path: "/usr/bin/rathole", Version: "0.5.0", Features: []string{"hot-reload", "noise"}}, nil
 		},
+		Engines:    func(string, string, string) (map[int]string, error) { return m.engines, nil },
 		UsableUIDs: func(supervisor.UIDRange, string) error { return nil },
 		Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
 			ip, err := netip.ParseAddr(host)
@@ -91,7 +95,7 @@ func healthy() (*machine, doctor.Settings) {
 	}
 	return m, doctor.Settings{
 		State: "/var/lib/x", Logs: "/var/log/x", Units: "units", BinarySetting: "RATHOLE_BINARY", UIDs: "200000:1000",
-		Token: secret.New(goodToken), Listen: "127.0.0.1:7001",
+		Token: secret.New(goodToken), Listen: "127.0.0.1:7001", Program: "rathole-x",
 	}
 }
 
@@ -176,6 +180,25 @@ func TestEachTroubleIsNamed(t *testing.T) {
 		"disk full":  {func(m *machine, _ *doctor.Settings) { m.space.Bytes = 64<<20 - 1 }, "log directory's disk", doctor.Fail, []string{"63 MiB"}},
 		"inodes low": {func(m *machine, _ *doctor.Settings) { m.space.Inodes = 999 }, "log directory's disk", doctor.Fail, []string{"999 inodes"}},
 
+		"a record is torn": {func(m *machine, _ *doctor.Settings) {
+			m.units = 2
+			m.files["/var/lib/x/units/srv0/record.json"], m.files["/var/lib/x/units/srv1/record.json"] = goodRecord, "{"
+		}, "records", doctor.Fail, []string{"1 of 2", "srv1 (decode", "/var/lib/x/units"}},
+		"a record is of another version": {func(m *machine, _ *doctor.Settings) {
+			m.units, m.files["/var/lib/x/units/srv0/record.json"] = 1, strings.Replace(goodRecord, "1", "9", 1)
+		}, "records", doctor.Fail, []string{"schema 9"}},
+		"records are lost": {func(m *machine, _ *doctor.Settings) {
+			m.engines = map[int]string{5: "f", 6: "e", 7: "d", 8: "c", 9: "b", 10: "a"}
+		}, "engines without record", doctor.Fail, []string{"6 of 6: a, b, c, d, e, …", "rathole-x reconcile --accept-strangers"}},
+		"a record is lost": {
+			func(m *machine, _ *doctor.Settings) { m.units, m.engines = 1, map[int]string{5: "srv0", 6: "other"} },
+			"engines without record", doctor.Warn,
+			[]string{"1 of 2: other", "next start"},
+		},
+		"a record is lost under a service": {func(m *machine, _ *doctor.Settings) {
+			m.units, m.engines, m.locked = 1, map[int]string{5: "srv0", 6: "other"}, true
+		}, "engines without record", doctor.Fail, []string{"1 of 2: other", "reconcile"}},
+
 		"no token":         {func(_ *machine, s *doctor.Settings) { s.NoAuth = true }, "API token", doctor.Warn, []string{"--no-auth"}},
 		"short token":      {func(_ *machine, s *doctor.Settings) { s.Token = secret.New("fifteen-letters") }, "API token", doctor.Warn, []string{"RATHOLE_TOKEN", "openssl"}},
 		"token file gone":  {func(_ *machine, s *doctor.Settings) { s.Token, s.TokenFile = secret.String{}, "/etc/token" }, "API token", doctor.Fail, []string{"/etc/token"}},
@@ -231,6 +254,12 @@ func TestWhatIsNoTrouble(t *testing.T) {
 			s.UIDs = "0"
 			m.Engine = func(context.Context, string) (rathole.Binary, error) { return rathole.Binary{}, nil }
 		}, "inotify instances", "not needed"},
+		"records": {func(m *machine, _ *doctor.Settings) {
+			m.units, m.files["/var/lib/x/units/srv0/record.json"] = 1, goodRecord
+		}, "records", "all 1"},
+		"engines with records": {
+			func(m *machine, _ *doctor.Settings) { m.units, m.engines = 1, map[int]string{5: "srv0"} }, "engines without record", "none of 1",
+		},
 		"no limit":         {func(m *machine, _ *doctor.Settings) { m.limits[unix.RLIMIT_NOFILE] = unix.RLIM_INFINITY }, "open files", "unlimited: enough for unlimited"},
 		"root's ulimit -u": {func(m *machine, _ *doctor.Settings) { m.limits[unix.RLIMIT_NPROC] = 10 }, "processes and threads", "pid_max"},
 		"inodes on demand": {func(m *machine, _ *doctor.Settings) { m.space.Inodes, m.space.Counted = 0, false }, "log directory's disk", "GiB free"},

@@ -19,6 +19,7 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/sockets"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor/process"
 )
 
 // System is a view of a machine: everything that a check may ask. This has the real one.
@@ -42,6 +43,8 @@ type System struct {
 	TakeInotify func() error
 	// Engine finds the executable at path, or in PATH.
 	Engine func(ctx context.Context, path string) (rathole.Binary, error)
+	// Engines finds the processes that run on configs of units below a directory: the units' ids by pid.
+	Engines func(units, flag, configName string) (map[int]string, error)
 	// UsableUIDs tells why processes cannot run as these users with their files below dir.
 	UsableUIDs func(r supervisor.UIDRange, dir string) error
 	Lookup     func(ctx context.Context, host string) ([]netip.Addr, error)
@@ -85,6 +88,7 @@ func This() System {
 		Limit:       limit,
 		TakeInotify: engine.CheckInotify,
 		Engine:      rathole.Find,
+		Engines:     engines,
 		UsableUIDs:  func(r supervisor.UIDRange, dir string) error { return r.Usable(dir) },
 		Lookup:      lookup,
 		DualStack:   sockets.DualStack,
@@ -202,6 +206,18 @@ func tryWrite(dir string) (err error) {
 	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
 	_, err = f.WriteString("a file of doctor, which it removes\n")
 	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// engines looks for the path under which a service starts its engines, which has no symbolic links in it.
+func engines(units, flag, configName string) (map[int]string, error) {
+	real, err := filepath.EvalSymlinks(units)
+	if errors.Is(err, fs.ErrNotExist) {
+		real, err = units, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return process.Running(real, flag, configName)
 }
 
 // locked takes the lock for an instant if nobody has it. A service that starts in that instant tries again for longer.

@@ -23,6 +23,12 @@ func Problem(err error) *api.Problem {
 		return &api.Problem{Status: http.StatusServiceUnavailable, Code: api.CodeEngineUnavailable, Detail: f.Message}
 	case errors.Is(err, supervisor.ErrNotReady):
 		return httpapi.NotReady()
+	case errors.Is(err, supervisor.ErrStranger):
+		return &api.Problem{
+			Status: http.StatusConflict, Code: api.CodeStrangerRunning,
+			Detail: err.Error() + ": put its record back and restart the service, or stop the engine: POST " + api.PathReconcile +
+				` {"accept_strangers": true} stops all of its kind, and GET lists them`,
+		}
 	case errors.Is(err, supervisor.ErrQuarantined):
 		return &api.Problem{Status: http.StatusInternalServerError, Code: api.CodeInternal, Detail: err.Error()}
 	}

@@ -35,9 +35,11 @@ type Config struct {
 	Collectors []prometheus.Collector
 	// Problem turns an error of a handler into what the caller may know; nil for one that is nobody's business.
 	Problem func(error) *api.Problem
-	// Health answers /health; Ready answers /ready.
+	// Health answers /health; Ready answers /ready. Both carry the Alarm, if there is one: an error whose text everybody may
+	// read. It may be nil.
 	Health func() api.Health
 	Ready  func() bool
+	Alarm  func() error
 }
 
 // API holds the routes of one service. It is an http.Handler.
@@ -135,7 +137,9 @@ func (a *API) common(mux *http.ServeMux) {
 		OperationID: "health", Method: http.MethodGet, Path: api.PathHealth, Security: open,
 		Summary: "The process answers",
 	}, func(context.Context, *struct{}) (*health, error) {
-		return &health{Body: a.cfg.Health()}, nil
+		h := a.cfg.Health()
+		h.Alarm = a.alarm()
+		return &health{Body: h}, nil
 	})
 	handle(a, huma.Operation{
 		OperationID: "ready", Method: http.MethodGet, Path: api.PathReady, Security: open,
@@ -144,7 +148,7 @@ func (a *API) common(mux *http.ServeMux) {
 		if !a.cfg.Ready() {
 			return nil, NotReady()
 		}
-		return &ready{Body: api.Ready{Ready: true}}, nil
+		return &ready{Body: api.Ready{Ready: true, Alarm: a.alarm()}}, nil
 	})
 	mux.Handle("GET "+api.PathMetrics, promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -153,6 +157,16 @@ func (a *API) common(mux *http.ServeMux) {
 			Detail: "there is no " + r.Method + " " + r.URL.Path + " here; " + api.PathOpenAPI + " lists what there is",
 		})
 	})
+}
+
+func (a *API) alarm() string {
+	if a.cfg.Alarm == nil {
+		return ""
+	}
+	if err := a.cfg.Alarm(); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // asJSON makes every body JSON, whatever its header says: curl -d calls it a form.

@@ -19,7 +19,7 @@ func (f Flags) Settings(p Program, listen string) (doctor.Settings, error) {
 		uids = p.UIDs
 	}
 	return doctor.Settings{
-		State: state, Logs: logs, UIDs: uids,
+		Program: p.Name, State: state, Logs: logs, UIDs: uids,
 		Token: secret.New(os.Getenv("RATHOLE_TOKEN")), TokenFile: f.TokenFile, NoAuth: f.NoAuth,
 		Listen: listen, TLSCert: f.TLSCert, TLSKey: f.TLSKey, PlainHTTP: f.PlainHTTP,
 	}, nil

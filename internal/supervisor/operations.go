@@ -28,8 +28,11 @@ func (s *Supervisor[S]) Create(ctx context.Context, id string, d Draft[S]) (View
 	if err := s.Vacant(ctx, id); err != nil {
 		return View[S]{}, err
 	}
-	uid := s.takeUID(id)
-	defer s.returnUID(id)
+	uid, err := s.claim(id)
+	if err != nil {
+		return View[S]{}, err
+	}
+	defer s.unclaim(id)
 	now := time.Now().UTC()
 	rec := Record[S]{
 		Schema: recordSchema, ID: id, UID: uuid.NewString(), Revision: 1,
@@ -63,7 +66,8 @@ func (s *Supervisor[S]) Create(ctx context.Context, id string, d Draft[S]) (View
 	return v, err
 }
 
-// Vacant returns nil when a unit may be created: no record has its name. One that is being removed is waited for.
+// Vacant returns nil when a unit may be created: neither a record nor a running process has its name. One that is being
+// removed is waited for.
 func (s *Supervisor[S]) Vacant(ctx context.Context, id string) error {
 	u, err := s.unit(id)
 	if errors.Is(err, ErrNotFound) {
@@ -160,7 +164,7 @@ func (s *Supervisor[S]) Restart(ctx context.Context, id string) (View[S], error)
 }
 
 // Get returns a unit: ErrNotFound if there is none or it is being removed, ErrQuarantined if its record cannot be read,
-// ErrNotReady as long as nobody can tell.
+// ErrStranger if there is no record but a process, ErrNotReady as long as nobody can tell.
 func (s *Supervisor[S]) Get(id string) (View[S], error) {
 	u, err := s.unit(id)
 	if err != nil {
@@ -173,7 +177,8 @@ func (s *Supervisor[S]) Get(id string) (View[S], error) {
 	return v, nil
 }
 
-// Has tells whether a record has this name, also one that cannot be read, or whose unit is being removed.
+// Has tells whether a record has this name, also one that cannot be read, or whose unit is being removed; or a process that
+// no record wants.
 func (s *Supervisor[S]) Has(id string) bool {
 	_, err := s.unit(id)
 	return !errors.Is(err, ErrNotFound)

@@ -60,3 +60,9 @@ func decode[S any](id string, text []byte) (Record[S], error) {
 	}
 	return rec, nil
 }
+
+// CheckRecord tells why a record could not be read; nil if it could, apart from what its owner added to it.
+func CheckRecord(id string, text []byte) error {
+	_, err := decode[json.RawMessage](id, text)
+	return err
+}

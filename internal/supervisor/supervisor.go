@@ -93,11 +93,14 @@ type Supervisor[S any] struct {
 	ready chan struct{} // closed once adoption is done
 	ended chan struct{} // closed once no worker is left: nothing that is waited for will happen
 
+	accepting sync.Mutex // held while strangers are being stopped at a person's word
+
 	mu          sync.Mutex
 	units       map[string]*unit[S]
 	quarantined map[string]error
-	creating    map[string]int // unix users of units whose first record is being written
-	alarm       error          // set by the mass-kill guard
+	creating    map[string]int     // unix users of units whose first record is being written
+	strangers   map[string]Process // processes that no record wants, when last looked for; some may have ended since
+	dismissing  map[string]Process // strangers that are being stopped
 }
 
 // New returns a Supervisor that does nothing until Run.
@@ -113,6 +116,8 @@ func New[S any](cfg Config[S]) *Supervisor[S] {
 		units:       map[string]*unit[S]{},
 		quarantined: map[string]error{},
 		creating:    map[string]int{},
+		strangers:   map[string]Process{},
+		dismissing:  map[string]Process{},
 	}
 }
 
@@ -216,13 +221,6 @@ func (s *Supervisor[S]) IsReady() bool {
 	}
 }
 
-// Alarm returns what keeps the supervisor from removing processes that no record wants, nil if nothing does.
-func (s *Supervisor[S]) Alarm() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.alarm
-}
-
 // Quarantined returns the units whose records cannot be read, and why. Their files and processes are left alone.
 func (s *Supervisor[S]) Quarantined() map[string]error {
 	s.mu.Lock()
@@ -234,23 +232,33 @@ func (s *Supervisor[S]) Quarantined() map[string]error {
 	return out
 }
 
-func (s *Supervisor[S]) unit(id string) (*unit[S], error) {
+// atWork returns nil while orders are carried out.
+func (s *Supervisor[S]) atWork() error {
 	if !s.IsReady() {
-		return nil, ErrNotReady
+		return ErrNotReady
 	}
 	select {
 	case <-s.ended:
-		return nil, ErrNotReady // what is ordered now, nobody would carry out
+		return ErrNotReady // what is ordered now, nobody would carry out
 	default:
+		return nil
+	}
+}
+
+func (s *Supervisor[S]) unit(id string) (*unit[S], error) {
+	if err := s.atWork(); err != nil {
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, bad := s.quarantined[id]; bad {
 		return nil, ErrQuarantined
 	}
-	u := s.units[id]
-	if u == nil {
-		return nil, ErrNotFound
+	if u := s.units[id]; u != nil {
+		return u, nil
 	}
-	return u, nil
+	if err := s.refuseStranger(id); err != nil {
+		return nil, err
+	}
+	return nil, ErrNotFound
 }

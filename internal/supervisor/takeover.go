@@ -6,11 +6,6 @@ import (
 	"time"
 )
 
-// strangersAllowed is how many processes without a record may be stopped at start-up whatever their share. Above it, and
-// above a tenth of all, the records are more likely lost than the processes wrong: containerd once deleted its users' live
-// data after a power cut had taken the metadata.
-const strangersAllowed = 10
-
 // takeOverAtLast is takeOver, again and again as long as a limit of the machine is in its way: ending the service for it
 // would mend nothing.
 func (s *Supervisor[S]) takeOverAtLast(ctx context.Context) error {
@@ -61,7 +56,7 @@ func (s *Supervisor[S]) takeOver(ctx context.Context) error {
 			strangers = append(strangers, p)
 		}
 	}
-	s.dismiss(ctx, strangers, len(processes))
+	s.sendAway(ctx, strangers, len(processes))
 	for id := range s.units {
 		s.queue.add(id)
 	}
@@ -86,31 +81,21 @@ func (s *Supervisor[S]) load(ctx context.Context, stored []Stored) {
 	}
 }
 
-// dismiss stops the processes that no record wants, unless there are so many that losing the records explains it better.
-func (s *Supervisor[S]) dismiss(ctx context.Context, strangers []Process, running int) {
-	if len(strangers) == 0 {
-		return
+// sendAway stops the processes that no record wants, unless there are so many that losing the records explains it better.
+// What is left of them is kept in mind, and raises the alarm.
+func (s *Supervisor[S]) sendAway(ctx context.Context, strangers []Process, running int) {
+	s.mu.Lock()
+	for _, p := range strangers {
+		s.strangers[p.ID] = p
 	}
-	lost := len(s.units) == 0 && len(s.quarantined) == 0
-	many := len(strangers) > strangersAllowed && len(strangers)*10 > running
-	if lost || many {
-		s.mu.Lock()
-		s.alarm = fmt.Errorf("%d of %d running engines have no record: is the state directory the right one? None of them is touched",
-			len(strangers), running)
-		s.mu.Unlock()
-		s.cfg.Log.Error("engines without records", "strangers", len(strangers), "running", running, "error", s.alarm)
-		s.tell(ctx, EventAlarm, "", "engines_without_records", "%s", s.alarm)
+	lost := RecordsLost(len(strangers), running, len(s.units)+len(s.quarantined))
+	s.mu.Unlock()
+	if lost {
+		s.cfg.Log.Error("engines without records: none of them is touched", "strangers", len(strangers), "running", running, "error", s.Alarm())
+		s.tell(ctx, EventAlarm, "", "engines_without_records", "%s", s.Alarm())
 		return
 	}
 	for _, p := range strangers {
-		s.cfg.Log.Warn("stopping an engine that no record wants", "id", p.ID, "pid", p.PID)
-		if err := s.cfg.Backend.Stop(ctx, p.ID); err != nil {
-			s.cfg.Log.Error("stop stranger", "id", p.ID, "pid", p.PID, "error", err)
-			continue
-		}
-		s.tell(ctx, EventDismissed, p.ID, "no_record", "process %d was stopped: no record wants it", p.PID)
-		if err := s.cfg.Backend.Clean(p.ID); err != nil {
-			s.cfg.Log.Error("remove a stranger's logs", "id", p.ID, "error", err)
-		}
+		_, _ = s.dismiss(ctx, p) // logged; it stays a stranger
 	}
 }

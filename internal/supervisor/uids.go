@@ -105,13 +105,23 @@ func (r UIDRange) mapped(uidMap string) bool {
 	return false
 }
 
-// takeUID chooses the user of a new unit: the one that the fewest units have, which is none as long as the range lasts.
-func (s *Supervisor[S]) takeUID(id string) int {
+// claim begins the creation of a unit: nobody takes its process for a stranger's from here on. It chooses the user of the
+// unit: the one that the fewest units have, which is none as long as the range lasts.
+func (s *Supervisor[S]) claim(id string) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.refuseStranger(id); err != nil {
+		return 0, err
+	}
+	s.creating[id] = s.leastUsedUID()
+	return s.creating[id], nil
+}
+
+// leastUsedUID is 0 if units have no users of their own. s.mu is held.
+func (s *Supervisor[S]) leastUsedUID() int {
 	if s.cfg.UIDs.Count == 0 {
 		return 0
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	users := make([]int, s.cfg.UIDs.Count)
 	count := func(uid int) {
 		if n := uid - s.cfg.UIDs.Base; n >= 0 && n < len(users) {
@@ -131,12 +141,11 @@ func (s *Supervisor[S]) takeUID(id string) int {
 			least = n
 		}
 	}
-	s.creating[id] = s.cfg.UIDs.Base + least
-	return s.creating[id]
+	return s.cfg.UIDs.Base + least
 }
 
-// returnUID ends a unit's claim: from here on its record names its user, or nothing does.
-func (s *Supervisor[S]) returnUID(id string) {
+// unclaim ends a unit's claim: from here on its record names it and its user, or nothing does.
+func (s *Supervisor[S]) unclaim(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.creating, id)

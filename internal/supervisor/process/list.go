@@ -35,10 +35,6 @@ func (b *Backend) List(ctx context.Context) ([]supervisor.Process, error) {
 		if !ok {
 			continue
 		}
-		if p, known := b.Process(id); known && p.PID == pid {
-			found = append(found, p)
-			continue
-		}
 		p, ok, err := b.adopt(id, pid)
 		if err != nil {
 			b.cfg.Log.Error("a running engine cannot be taken over yet", "id", id, "pid", pid, "error", err)
@@ -71,9 +67,15 @@ func (b *Backend) takeOver(id string) error {
 	return nil
 }
 
-// adopt takes over a process that an earlier run of this service started. The handle is opened first and the identity
-// read afterwards: as long as the handle says that its process lives, what was read of the pid was read of it.
+// adopt takes over a process that an earlier run of this service started, unless it is known already. The handle is opened
+// first and the identity read afterwards: as long as the handle says that its process lives, what was read of the pid was
+// read of it.
 func (b *Backend) adopt(id string, pid int) (supervisor.Process, bool, error) {
+	b.births.Lock()
+	defer b.births.Unlock()
+	if p, known := b.Process(id); known && (p.PID == pid || p.Exit == nil) {
+		return p, p.PID == pid, nil
+	}
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if errors.Is(err, unix.ESRCH) {
 		return supervisor.Process{}, false, nil // gone meanwhile
@@ -101,6 +103,27 @@ func (b *Backend) adopt(id string, pid int) (supervisor.Process, bool, error) {
 	}
 	b.track(&tracked{proc: p, pidfd: handle, errs: stderrOf(pid), ended: make(chan struct{})})
 	return p, true, nil
+}
+
+// Running finds, by their command lines alone and without taking anything over, the processes that run on configs below
+// units, for one who only looks: unit ids by pid.
+func Running(units, flag, configName string) (map[int]string, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("read /proc: %w", err)
+	}
+	b := Backend{cfg: Config{Units: units, Flag: flag, ConfigName: configName}}
+	found := map[int]string{}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if id, ok := b.unitOf(commandLine(pid)); ok {
+			found[pid] = id
+		}
+	}
+	return found, nil
 }
 
 // isOurs tells whether a process, which names a unit's config on its command line, holds that unit's lock: the proof that

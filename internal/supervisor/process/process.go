@@ -57,6 +57,10 @@ type Backend struct {
 	wg     sync.WaitGroup
 	kernel limits.Kernel
 
+	// births is held for reading while a process is started and not yet known: List, which holds it for writing, would take
+	// such a one for the child of an earlier run, and nobody would reap it.
+	births sync.RWMutex
+
 	mu    sync.Mutex
 	known map[string]*tracked // the last process of each unit
 	// oomKills is how many processes the kernel had killed for want of memory at the last look, up to ten seconds ago.
@@ -177,6 +181,20 @@ func (b *Backend) Start(_ context.Context, u supervisor.Unit) (supervisor.Proces
 		return supervisor.Process{}, err
 	}
 	b.cfg.Crash("process.configured")
+	proc, err := b.bear(u, lock)
+	if err != nil {
+		return supervisor.Process{}, err
+	}
+	if err := b.writeRun(proc); err != nil {
+		b.cfg.Log.Warn("note the process", "id", u.ID, "error", err)
+	}
+	return proc, nil
+}
+
+// bear starts the process and makes it known.
+func (b *Backend) bear(u supervisor.Unit, lock *os.File) (supervisor.Process, error) {
+	b.births.RLock()
+	defer b.births.RUnlock()
 	t, err := b.spawn(u, lock)
 	if err != nil {
 		return supervisor.Process{}, err
@@ -184,9 +202,6 @@ func (b *Backend) Start(_ context.Context, u supervisor.Unit) (supervisor.Proces
 	b.cfg.Crash("process.spawned")
 	proc := t.proc // the watcher writes into t from now on
 	b.track(t)
-	if err := b.writeRun(proc); err != nil {
-		b.cfg.Log.Warn("note the process", "id", u.ID, "error", err)
-	}
 	return proc, nil
 }
 
