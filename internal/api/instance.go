@@ -34,6 +34,7 @@ type ServiceSpec struct {
 	LocalPort  int        `json:"local_port" minimum:"1" maximum:"65535" doc:"Port of the game on the agent's side."`
 	PublicPort int        `json:"public_port,omitempty" minimum:"0" maximum:"65535" doc:"Port for players on the manager's machine; left out or 0, one is chosen."`
 	LocalHost  string     `json:"local_host,omitempty" maxLength:"253" doc:"Address of the game as the agent sees it, when it differs from the instance's host_ip."`
+	Probe      ProbeKind  `json:"probe,omitempty" enum:"tcp,satisfactory,a2s,minecraft,bedrock" doc:"How to ask the game whether players reach it; tcp and minecraft go over TCP, the others over UDP. Left out: tcp if the service carries TCP, else the game is not asked."`
 }
 
 // InstanceSpec is what a caller may choose about an instance. Either GamePort (with or without BeaconPort) or Services is
@@ -41,6 +42,7 @@ type ServiceSpec struct {
 type InstanceSpec struct {
 	GamePort   int                    `json:"game_port,omitempty" minimum:"1" maximum:"65535" doc:"Service \"game\": TCP and UDP, the same number on both sides."`
 	BeaconPort int                    `json:"beacon_port,omitempty" minimum:"1" maximum:"65535" doc:"Service \"beacon\": TCP and UDP, the same number on both sides."`
+	Probe      ProbeKind              `json:"probe,omitempty" enum:"tcp,satisfactory,a2s,minecraft,bedrock" doc:"With game_port: how to ask the service \"game\" whether players reach it."`
 	Services   map[string]ServiceSpec `json:"services,omitempty" maxProperties:"64" doc:"Services by name, instead of game_port and beacon_port."`
 	HostIP     string                 `json:"host_ip,omitempty" maxLength:"253" doc:"Address of the game as the agent's machine sees it: an IP or a host name. Default 127.0.0.1."`
 	AgentURL   string                 `json:"agent_url,omitempty" maxLength:"2048" doc:"Where the agent that runs the client answers; kept for the caller, never dialled by the manager."`
@@ -63,12 +65,13 @@ type UpdateInstance struct {
 	Token string `json:"token,omitempty" doc:"The API token, where the guide puts it; the Authorization header is the better place."`
 }
 
-// Service is a ServiceSpec after defaults: every field is set.
+// Service is a ServiceSpec after defaults: every field is set, but Probe only if a kind was chosen.
 type Service struct {
 	Protocols  []Protocol `json:"protocols" nullable:"false"`
 	LocalPort  int        `json:"local_port"`
 	PublicPort int        `json:"public_port"`
 	LocalHost  string     `json:"local_host"`
+	Probe      ProbeKind  `json:"probe,omitempty"`
 }
 
 // Status is the one-word answer to "is it up?".
@@ -103,6 +106,7 @@ const (
 	ProcessRunning  = "ProcessRunning"  // both halves: the engine's process exists and is not stopped
 	ClientConnected = "ClientConnected" // instance: every service's control channel is established
 	PortsListening  = "PortsListening"  // instance: every public port is bound by this instance's engine
+	GameReachable   = "GameReachable"   // instance: its game answered when it was last probed; no part of the status
 	Connected       = "Connected"       // client: every service's control channel to the server is established
 	LocalReachable  = "LocalReachable"  // client: something listens where the services point
 )
@@ -127,6 +131,7 @@ type Instance struct {
 	PublicHost         string             `json:"public_host" doc:"The name or address that clients and players dial."`
 	GamePort           int                `json:"game_port,omitempty" doc:"Set only if the instance was created with it."`
 	BeaconPort         int                `json:"beacon_port,omitempty" doc:"Set only if the instance was created with it."`
+	Probe              ProbeKind          `json:"probe,omitempty" doc:"Set only if the instance was created with it."`
 	Services           map[string]Service `json:"services" nullable:"false"`
 	HostIP             string             `json:"host_ip"`
 	AgentURL           string             `json:"agent_url,omitempty"`
