@@ -64,7 +64,7 @@ func (m *Manager) update(ctx context.Context, req updateRequest) (view, error) {
 		return view{}, err
 	}
 	after.ControlPort = control
-	draft, err := m.draft(after, &before)
+	draft, err := m.redraft(after, existing.Record)
 	if err == nil && req.dry {
 		return preview(req.id, draft), nil
 	}
@@ -106,6 +106,7 @@ func (m *Manager) remove(ctx context.Context, id string) error {
 func (m *Manager) gone(id string) {
 	m.ports.release(id, nil)
 	m.observer.seen.Forget(id)
+	m.prober.forget(id)
 }
 
 // get reads an instance; that there is none is an *api.Problem.

@@ -48,6 +48,9 @@ type Config struct {
 	Token secret.String
 	// UIDs are the unix users of the engines, one each; the zero range: the service's own for all.
 	UIDs supervisor.UIDRange
+	// ProbeInterval is how often each instance's game is asked whether players reach it, at least 10 s; 0: only when a caller
+	// asks for it.
+	ProbeInterval time.Duration
 	// StopOnExit stops the engines when Run returns.
 	StopOnExit bool
 	Version    string
@@ -64,7 +67,7 @@ func (c *Config) Check() error {
 	if len(c.Control) == 0 {
 		c.Control = []api.PortRange{{Start: DefaultPortStart, End: DefaultPortEnd}}
 	}
-	return errors.Join(c.checkRanges(), c.checkBind(), c.checkPublicHost())
+	return errors.Join(c.checkRanges(), c.checkBind(), c.checkPublicHost(), c.checkProbes())
 }
 
 func (c *Config) checkRanges() error {
@@ -138,6 +141,13 @@ func (c *Config) checkPublicHost() error {
 	}
 	if ip, err := netip.ParseAddr(c.PublicHost); err == nil && ip.IsUnspecified() {
 		return fmt.Errorf("RATHOLE_PUBLIC_HOST is %s, which nobody can dial: give the name or address by which clients and players reach this machine", ip)
+	}
+	return nil
+}
+
+func (c *Config) checkProbes() error {
+	if c.ProbeInterval != 0 && c.ProbeInterval < minProbeInterval {
+		return fmt.Errorf("RATHOLE_PROBE_INTERVAL is %s: set %s or more, or 0 to probe only on demand", c.ProbeInterval, minProbeInterval)
 	}
 	return nil
 }

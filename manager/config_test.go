@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
@@ -35,6 +36,9 @@ func TestConfigSaysWhatCannotWork(t *testing.T) {
 		"no public host":                 {func(c *manager.Config) { c.PublicHost = "" }, []string{"RATHOLE_PUBLIC_HOST is not set"}},
 		"public host that nobody dials":  {func(c *manager.Config) { c.PublicHost = "0.0.0.0" }, []string{"RATHOLE_PUBLIC_HOST is 0.0.0.0"}},
 		"public host that is no name":    {func(c *manager.Config) { c.PublicHost = "vps_1/x" }, []string{"RATHOLE_PUBLIC_HOST", "vps_1/x"}},
+		"probes without a pause":         {func(c *manager.Config) { c.ProbeInterval = time.Second }, []string{"RATHOLE_PROBE_INTERVAL is 1s", "10s or more"}},
+		"probes that turn back time":     {func(c *manager.Config) { c.ProbeInterval = -time.Hour }, []string{"RATHOLE_PROBE_INTERVAL is -1h0m0s"}},
+		"probes every ten seconds":       {func(c *manager.Config) { c.ProbeInterval = 10 * time.Second }, nil},
 		"loopback needs no public host": {func(c *manager.Config) {
 			c.Bind, c.PublicHost = netip.MustParseAddr("127.0.0.1"), ""
 		}, nil},

@@ -125,6 +125,16 @@ func (m *Manager) render(s spec) (supervisor.Draft[spec], error) {
 	return supervisor.Draft[spec]{Desired: desired, Config: server, Spec: s}, nil
 }
 
+// redraft is draft for an instance that exists. Probes stand in no config: if nothing else changes, the configs stay as they
+// are to the letter, also where a newer version of this program would write them in another way.
+func (m *Manager) redraft(s spec, before record) (supervisor.Draft[spec], error) {
+	if !s.withoutProbes().same(before.Spec.withoutProbes()) {
+		return m.draft(s, &before.Spec)
+	}
+	s.Secrets, s.ClientConfig = before.Spec.Secrets, before.Spec.ClientConfig
+	return supervisor.Draft[spec]{Desired: before.Desired, Config: before.Config, Spec: s}, nil
+}
+
 // preview is what a dry run answers: the instance as it would be.
 func preview(id string, d supervisor.Draft[spec]) view {
 	return view{Record: record{ID: id, Desired: d.Desired, Spec: d.Spec}, Phase: supervisor.PhasePending}

@@ -56,7 +56,7 @@ func TestNothingWithoutTheToken(t *testing.T) {
 	m := testkit.StartManager(t, nil)
 	routes := []string{
 		"POST /api/instances", "GET /api/instances", "GET /api/instances/x", "PUT /api/instances/x", "DELETE /api/instances/x",
-		"GET /api/instances/x/client-config", "POST /api/instances/x/restart", "GET /api/instances/x/logs", "GET /api/ports",
+		"GET /api/instances/x/client-config", "POST /api/instances/x/restart", "POST /api/instances/x/probe", "GET /api/instances/x/logs", "GET /api/ports",
 		"GET /metrics", "GET /openapi.json", "GET /nowhere",
 	}
 	for _, r := range routes {
@@ -123,6 +123,11 @@ func TestBadInput(t *testing.T) {
 		"host_ip with a config":      {`{"server_id": "a", "game_port": 30000, "host_ip": "x\"\n[server]"}`, "body.host_ip"},
 		"agent_url":                  {`{"server_id": "a", "game_port": 30000, "agent_url": "ftp://x"}`, "body.agent_url"},
 		"agent_url with a password":  {`{"server_id": "a", "game_port": 30000, "agent_url": "http://u:p@x"}`, "body.agent_url"},
+		"probe without game_port":    {`{"server_id": "a", "probe": "a2s", "services": {"q": {"protocols": ["udp"], "local_port": 1}}}`, "body.probe"},
+		"probe that is none":         {`{"server_id": "a", "game_port": 30000, "probe": "quake"}`, "body.probe"},
+		"probe that asks nothing":    {`{"server_id": "a", "game_port": 30000, "probe": "none"}`, "body.probe"},
+		"probe over UDP of TCP":      {`{"server_id": "a", "services": {"q": {"protocols": ["tcp"], "local_port": 1, "probe": "satisfactory"}}}`, "body.services.q.probe"},
+		"probe over TCP of UDP":      {`{"server_id": "a", "services": {"q": {"protocols": ["udp"], "local_port": 1, "probe": "minecraft"}}}`, "body.services.q.probe"},
 		"transport":                  {`{"server_id": "a", "game_port": 30000, "transport": "quic"}`, "body.transport"},
 		"transport of another build": {`{"server_id": "a", "game_port": 30000, "transport": "tls"}`, "body.transport"},
 		"no JSON":                    {`game_port=30000`, ""},

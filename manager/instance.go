@@ -30,7 +30,7 @@ func (m *Manager) show(ctx context.Context, views ...view) ([]api.Instance, erro
 	shown := make([]api.Instance, len(views))
 	for i, v := range views {
 		shown[i] = m.instance(v)
-		shown[i].Status, shown[i].Conditions = m.observer.assess(v, k)
+		shown[i].Status, shown[i].Conditions = m.observer.assess(v, k, m.prober.condition(v))
 		m.observer.noteConnection(ctx, v, k)
 	}
 	return shown, nil
@@ -56,7 +56,7 @@ func (m *Manager) instance(v view) api.Instance {
 	return api.Instance{
 		UID: rec.UID, ServerID: rec.ID, Revision: rec.Revision,
 		RatholePort: s.ControlPort, PublicHost: m.cfg.PublicHost,
-		GamePort: s.GamePort, BeaconPort: s.BeaconPort, Services: s.Services,
+		GamePort: s.GamePort, BeaconPort: s.BeaconPort, Probe: s.Probe, Services: s.Services,
 		HostIP: s.HostIP, AgentURL: s.AgentURL, Labels: labels, Transport: s.Transport, Enabled: s.Enabled,
 		ClientConfigSHA256: digest(s.ClientConfig), Warnings: m.warnings(s),
 		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt,

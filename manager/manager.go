@@ -38,6 +38,7 @@ type Manager struct {
 	sup      *supervisor.Supervisor[spec]
 	ports    *ports
 	observer *observer
+	prober   *prober
 	api      *httpapi.API
 	byID     service.Keyed
 }
@@ -74,10 +75,11 @@ func New(cfg Config) (*Manager, error) {
 		Log: cfg.Log, UIDs: cfg.UIDs, Loaded: m.index, Gone: m.gone, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
 	})
 	m.observer = newObserver(m.cfg, m.sup)
+	m.prober = newProber(m.cfg, m.sup, m.observer)
 	m.api = httpapi.New(httpapi.Config{
 		Title: "rathole-manager", Version: cfg.Version, Token: cfg.Token, Log: cfg.Log,
 		Problem: engine.Problem, Health: m.health, Ready: m.sup.IsReady, Alarm: m.sup.Alarm,
-		Collectors: []prometheus.Collector{collector{m}, service.GuardMetrics{Guard: m.sup}},
+		Collectors: []prometheus.Collector{collector{m}, probeCollector{m.prober}, service.GuardMetrics{Guard: m.sup}},
 	})
 	m.routes()
 	service.ReconcileRoutes(m.api, m.sup)
@@ -108,6 +110,7 @@ func (m *Manager) Run(ctx context.Context) error {
 			return
 		}
 		m.cfg.Log.Info("ready", "instances", len(m.sup.List()))
+		wg.Go(func() { m.prober.run(ctx) })
 		m.observer.run(ctx)
 	})
 	wg.Wait()
@@ -148,6 +151,6 @@ func configured(c rathole.ServerConfig) map[socket]string {
 func (m *Manager) health() api.Health {
 	return api.Health{
 		Service: "rathole-manager", Version: m.cfg.Version, APILevel: api.Level,
-		Features: []string{"dry_run", "idempotency_key", "wait"}, Engine: m.engine.Version(),
+		Features: []string{"dry_run", "idempotency_key", "probe", "wait"}, Engine: m.engine.Version(),
 	}
 }

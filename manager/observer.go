@@ -55,10 +55,11 @@ func (o *observer) look(ctx context.Context, only *spec) (kernelView, error) {
 	return k, err
 }
 
-// assess gives an instance's status and conditions, with the times of their changes.
-func (o *observer) assess(v view, k kernelView) (api.Status, []api.Condition) {
+// assess gives an instance's status and conditions, with more that are no part of the status, and the times of their
+// changes.
+func (o *observer) assess(v view, k kernelView, more []api.Condition) (api.Status, []api.Condition) {
 	status, conditions := assess(v, k)
-	return status, o.seen.Stamp(v.Record.ID, conditions)
+	return status, o.seen.Stamp(v.Record.ID, append(conditions, more...))
 }
 
 // run notes the first connection of each instance until ctx ends.

@@ -45,6 +45,7 @@ func (m *Manager) routes() {
 	m.changeRoutes()
 	m.rotateRoute()
 	m.configRoute()
+	m.probeRoute()
 }
 
 func (m *Manager) createRoute() {

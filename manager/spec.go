@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/probe"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 )
 
@@ -25,6 +26,7 @@ type spec struct {
 	Services   map[string]api.Service `json:"services"`
 	GamePort   int                    `json:"game_port,omitempty"` // set if the caller used it instead of Services
 	BeaconPort int                    `json:"beacon_port,omitempty"`
+	Probe      api.ProbeKind          `json:"probe,omitempty"` // with GamePort, of the service game
 	HostIP     string                 `json:"host_ip"`
 	AgentURL   string                 `json:"agent_url,omitempty"`
 	Labels     map[string]string      `json:"labels,omitempty"`
@@ -42,7 +44,7 @@ type spec struct {
 func resolve(req api.InstanceSpec, before *spec) spec {
 	s := spec{
 		Services: map[string]api.Service{},
-		GamePort: req.GamePort, BeaconPort: req.BeaconPort,
+		GamePort: req.GamePort, BeaconPort: req.BeaconPort, Probe: req.Probe,
 		HostIP: req.HostIP, AgentURL: req.AgentURL, Labels: maps.Clone(req.Labels), Transport: req.Transport,
 		Enabled: req.Enabled == nil || *req.Enabled,
 	}
@@ -62,13 +64,17 @@ func resolve(req api.InstanceSpec, before *spec) spec {
 			}
 		}
 	}
+	if game, ok := s.Services[api.GameService]; ok {
+		game.Probe = req.Probe
+		s.Services[api.GameService] = game
+	}
 	asked := map[int]bool{}
 	for _, svc := range req.Services {
 		asked[svc.PublicPort] = true
 	}
 	for name, svc := range req.Services {
 		one := api.Service{
-			Protocols: slices.Clone(svc.Protocols), LocalPort: svc.LocalPort, PublicPort: svc.PublicPort, LocalHost: svc.LocalHost,
+			Protocols: slices.Clone(svc.Protocols), LocalPort: svc.LocalPort, PublicPort: svc.PublicPort, LocalHost: svc.LocalHost, Probe: svc.Probe,
 		}
 		slices.Sort(one.Protocols)
 		if one.LocalHost == "" {
@@ -99,6 +105,17 @@ func (s spec) same(t spec) bool {
 		return x
 	}
 	return reflect.DeepEqual(strip(s), strip(t))
+}
+
+// withoutProbes is s as far as an engine is concerned.
+func (s spec) withoutProbes() spec {
+	s.Probe = ""
+	s.Services = maps.Clone(s.Services)
+	for name, svc := range s.Services {
+		svc.Probe = ""
+		s.Services[name] = svc
+	}
+	return s
 }
 
 // sockets lists what the instance listens on, with the service of each; the control port's is empty.
@@ -156,6 +173,12 @@ func (m *Manager) check(req api.InstanceSpec) []api.FieldError {
 	}
 	m.checkPublic(&found, "body.game_port", req.GamePort)
 	m.checkPublic(&found, "body.beacon_port", req.BeaconPort)
+	switch {
+	case req.Probe != "" && req.GamePort == 0:
+		found.add("body.probe", "probe goes with game_port; with services, each has its own", req.Probe)
+	case req.Probe != "":
+		checkProbe(&found, "body.probe", req.Probe, []api.Protocol{api.TCP, api.UDP})
+	}
 	m.checkServices(&found, req.Services)
 	checkHost(&found, "body.host_ip", req.HostIP)
 	checkAgentURL(&found, req.AgentURL)
@@ -196,6 +219,7 @@ func (m *Manager) checkServices(found *fieldErrors, services map[string]api.Serv
 			}
 			seen[s] = name
 		}
+		checkProbe(found, at+".probe", svc.Probe, svc.Protocols)
 	}
 }
 
@@ -217,6 +241,18 @@ func checkHost(found *fieldErrors, location, host string) {
 	ip, err := netip.ParseAddr(host)
 	if host != "" && (!rathole.ValidHost(host) || (err == nil && ip.IsUnspecified())) {
 		found.add(location, "it must be the IP address or the host name of a machine", shorten(host))
+	}
+}
+
+// checkProbe checks that a service can be asked in that way; empty is left to the default.
+func checkProbe(found *fieldErrors, location string, kind api.ProbeKind, protocols []api.Protocol) {
+	over, ok := probe.ProtocolOf(kind)
+	switch {
+	case kind == "":
+	case !ok:
+		found.add(location, "probe must be tcp, satisfactory, a2s, minecraft or bedrock", shorten(string(kind)))
+	case !slices.Contains(protocols, over):
+		found.add(location, fmt.Sprintf("a probe of kind %s goes over %s, which the service does not carry", kind, over), kind)
 	}
 }
 

@@ -23,6 +23,7 @@ const (
 	ReasonNoAnswer     = "no_answer"      // the port is open, and nothing came in time
 	ReasonBadAnswer    = "bad_answer"     // what came is not of the kind's protocol
 	ReasonUnreachable  = "unreachable"    // the public port could not be dialled at all
+	ReasonPortStolen   = "port_stolen"    // who answers is another program on the manager's machine
 	ReasonNotProbed    = "not_probed"     // nobody was asked
 )
 
@@ -44,7 +45,7 @@ type ProbeResult struct {
 	Kind     ProbeKind `json:"kind" enum:"tcp,satisfactory,a2s,minecraft,bedrock,none"`
 	OK       bool      `json:"ok" doc:"A player's question got its answer. For kind tcp: a connection was accepted and not hung up."`
 	RTTMS    float64   `json:"rtt_ms,omitempty" doc:"From question to answer through the tunnel, in milliseconds; for kind tcp the connect, which ends at the tunnel's near end."`
-	Reason   string    `json:"reason,omitempty" doc:"One word for programs, when ok is false: port_closed, closed_at_once, no_answer, bad_answer, unreachable or not_probed."`
+	Reason   string    `json:"reason,omitempty" doc:"One word for programs, when ok is false: port_closed, closed_at_once, no_answer, bad_answer, unreachable, port_stolen or not_probed."`
 	Message  string    `json:"message,omitempty" doc:"A sentence for people, when ok is false: what is wrong and what can be done."`
 	Game     *GameInfo `json:"game,omitempty" doc:"What the game says of itself."`
 }

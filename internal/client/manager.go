@@ -168,6 +168,13 @@ func (m *Manager) Rotate(ctx context.Context, id, ifMatch string) (inst api.Inst
 	return inst, err
 }
 
+// Probe asks an instance's game, through its public ports, whether players reach it; it takes up to 5 s. That it is not
+// reachable is no error: look at the report.
+func (m *Manager) Probe(ctx context.Context, id string) (report api.ProbeReport, err error) {
+	_, err = m.do(ctx, call{method: http.MethodPost, path: api.PathProbe, id: id, result: &report})
+	return report, err
+}
+
 // Logs reads the newest lines of an instance's engine, oldest first. lines is 1 to 10000; 0 means the manager's default.
 func (m *Manager) Logs(ctx context.Context, id string, lines int) (api.Logs, error) {
 	return m.logs(ctx, api.PathInstance, id, lines)

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -48,6 +49,7 @@ type command struct {
 	PortEnd       int              `help:"Last control port." default:"20000" env:"RATHOLE_PORT_END"`
 	Ports         string           `help:"Control ports as a list of ranges, instead of first and last." env:"RATHOLE_PORTS" placeholder:"10000-15000,18000"`
 	PublicPorts   string           `help:"Ports that instances may offer to players, as a list of ranges (default 1024-65535 without control ports and API port)." env:"RATHOLE_PUBLIC_PORTS" placeholder:"30000-32767"`
+	ProbeInterval time.Duration    `help:"How often to ask each instance's game whether players reach it, such as 1m; at least 10s, 0 for only on demand." default:"0" env:"RATHOLE_PROBE_INTERVAL"`
 	RatholeBinary string           `name:"binary" help:"The rathole executable (default: the one in PATH)." env:"RATHOLE_BINARY" placeholder:"FILE"`
 }
 
@@ -87,7 +89,7 @@ func (c command) config(s service.Setup) (manager.Config, error) {
 	cfg := manager.Config{
 		APIPort: s.APIPort, PublicHost: c.PublicHost, State: s.State, Logs: s.Logs, Binary: c.RatholeBinary,
 		Token: s.Token, UIDs: s.UIDs, StopOnExit: s.StopOnExit, Version: version, Log: s.Log,
-		Control: []api.PortRange{{Start: c.PortStart, End: c.PortEnd}},
+		Control: []api.PortRange{{Start: c.PortStart, End: c.PortEnd}}, ProbeInterval: c.ProbeInterval,
 	}
 	var err error
 	if c.Ports != "" {

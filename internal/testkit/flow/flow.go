@@ -147,7 +147,7 @@ type flow struct {
 	asked    time.Time         // first message since the last answer; zero if there was none
 	gap      time.Duration
 	trips    histogram // since the last lap
-	seen     string // address that the game sees
+	seen     string    // address that the game sees
 	broken   error
 	out      Report
 	stopping bool
