@@ -327,3 +327,26 @@ func TestProbesAgainAndAgain(t *testing.T) {
 		return is(t, m, "one", api.StatusHealthy, api.GameReachable, "answered")
 	})
 }
+
+// TestProbeAloneKeepsTheConfigs changes a probe under a manager that would write the client config in another way by now.
+func TestProbeAloneKeepsTheConfigs(t *testing.T) {
+	t.Parallel()
+	state, bind := testkit.StateDir(t), testkit.Address(t)
+	start := func(publicHost string) *testkit.Manager {
+		return testkit.StartManager(t, func(c *manager.Config) { c.State, c.Bind, c.PublicHost = state, bind, publicHost })
+	}
+	m := start("old.example.org")
+	before := mustCreate(t, m, api.CreateInstance{ServerID: "one", InstanceSpec: api.InstanceSpec{GamePort: 30000}})
+	m.Shutdown(t)
+	m = start("new.example.org")
+	spec := api.InstanceSpec{GamePort: 30000, Probe: api.ProbeBedrock}
+	after, err := m.Update(t.Context(), "one", api.UpdateInstance{InstanceSpec: spec}, client.UpdateOptions{})
+	if err != nil || after.Probe != api.ProbeBedrock || after.ClientConfigSHA256 != before.ClientConfigSHA256 {
+		t.Errorf("the probe changed the client config: %v %+v", err, after)
+	}
+	spec.Labels = map[string]string{"for": "control"}
+	labelled, err := m.Update(t.Context(), "one", api.UpdateInstance{InstanceSpec: spec}, client.UpdateOptions{})
+	if err != nil || labelled.ClientConfigSHA256 == before.ClientConfigSHA256 {
+		t.Errorf("no other change gives another config, so this shows nothing: %v", err)
+	}
+}

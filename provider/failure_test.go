@@ -352,6 +352,10 @@ func TestInvalidConfigurations(t *testing.T) {
 		"unknown transport":  {"game_port = 5\ntransport = \"tls\"\n", says("value must be one of")},
 		"bad timeout":        {"game_port = 5\ntimeouts = { create = \"soon\" }\n", says("must be a string")},
 		"public port twice":  {"services = {\n a = { protocols = [\"tcp\", \"udp\"], local_port = 1, public_port = 7 }\n b = { protocols = [\"udp\"], local_port = 2, public_port = 7 }\n}\n", says("Public port 7/udp is also that of service \"a\"")},
+		"unknown probe":      {"game_port = 5\nprobe = \"quake\"\n", says("value must be one of")},
+		"probe of nothing":   {service("q", "protocols = [\"udp\"], local_port = 1") + "probe = \"a2s\"\n", says("\"game_port\" must be specified when \"probe\"")},
+		"probe over UDP":     {service("q", "protocols = [\"tcp\"], local_port = 1, probe = \"a2s\""), says("A probe of kind a2s goes over udp, which service \"q\" does not carry")},
+		"probe over TCP":     {service("q", "protocols = [\"udp\"], local_port = 1, probe = \"minecraft\""), says("goes over tcp")},
 		"server_id too long": {"game_port = 5\n#", says("up to 63 letters")},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -253,9 +253,12 @@ func (f *fake) update(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !r.URL.Query().Has("dry_run") && !sameSpec(next, old.Instance) {
+		same := sameSpec(withoutProbe(next), withoutProbe(old.Instance))
 		next.Revision++
 		old.Instance = next
-		old.render()
+		if !same {
+			old.render()
+		}
 	}
 	answerJSON(w, 200, f.show(old))
 }
@@ -423,7 +426,7 @@ func (f *fake) show(i *fakeInstance) api.Instance {
 func (f *fake) resolve(id string, spec api.InstanceSpec, old *fakeInstance) api.Instance {
 	inst := api.Instance{
 		ServerID: id, PublicHost: "vps.example", GamePort: spec.GamePort, BeaconPort: spec.BeaconPort, HostIP: spec.HostIP,
-		AgentURL: spec.AgentURL, Labels: spec.Labels, Transport: spec.Transport, Enabled: spec.Enabled == nil || *spec.Enabled,
+		Probe: spec.Probe, AgentURL: spec.AgentURL, Labels: spec.Labels, Transport: spec.Transport, Enabled: spec.Enabled == nil || *spec.Enabled,
 		Services: map[string]api.Service{}, Status: api.StatusInactive, Conditions: []api.Condition{},
 	}
 	if inst.HostIP == "" {
@@ -440,8 +443,12 @@ func (f *fake) resolve(id string, spec api.InstanceSpec, old *fakeInstance) api.
 			inst.Services[name] = api.Service{Protocols: []api.Protocol{api.TCP, api.UDP}, LocalPort: port, PublicPort: port, LocalHost: inst.HostIP}
 		}
 	}
+	if game, ok := inst.Services[api.GameService]; ok {
+		game.Probe = spec.Probe
+		inst.Services[api.GameService] = game
+	}
 	for name, s := range spec.Services {
-		one := api.Service{Protocols: slices.Clone(s.Protocols), LocalPort: s.LocalPort, PublicPort: s.PublicPort, LocalHost: s.LocalHost}
+		one := api.Service{Protocols: slices.Clone(s.Protocols), LocalPort: s.LocalPort, PublicPort: s.PublicPort, LocalHost: s.LocalHost, Probe: s.Probe}
 		slices.Sort(one.Protocols)
 		if one.LocalHost == "" {
 			one.LocalHost = inst.HostIP
@@ -467,6 +474,16 @@ func sameSpec(a, b api.Instance) bool {
 		return i
 	}
 	return reflect.DeepEqual(strip(a), strip(b))
+}
+
+// withoutProbe is what the client's config is made from.
+func withoutProbe(i api.Instance) api.Instance {
+	i.Probe, i.Services = "", maps.Clone(i.Services)
+	for name, s := range i.Services {
+		s.Probe = ""
+		i.Services[name] = s
+	}
+	return i
 }
 
 func (f *fake) conflict(inst api.Instance, replaces string) *api.Problem {

@@ -27,6 +27,7 @@ type instanceDataModel struct {
 	ServerID           types.String     `tfsdk:"server_id"`
 	GamePort           types.Int64      `tfsdk:"game_port"`
 	BeaconPort         types.Int64      `tfsdk:"beacon_port"`
+	Probe              types.String     `tfsdk:"probe"`
 	Services           types.Map        `tfsdk:"services"`
 	HostIP             types.String     `tfsdk:"host_ip"`
 	AgentURL           types.String     `tfsdk:"agent_url"`
@@ -88,6 +89,7 @@ func instanceAttributes() map[string]schema.Attribute {
 		"id":          text("The same as `server_id`."),
 		"game_port":   number("Port of the service `game`; null if the instance was created with `services`."),
 		"beacon_port": number("Port of the service `beacon`; null if there is none."),
+		"probe":       text("How the service `game` is asked whether players reach it; null if nothing was chosen, or by `services`."),
 		"services": schema.MapNestedAttribute{
 			Computed: true, MarkdownDescription: "All services by name, also those of `game_port` and `beacon_port`.",
 			NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
@@ -95,6 +97,7 @@ func instanceAttributes() map[string]schema.Attribute {
 				"local_port":  number("Port of the game on the agent's side."),
 				"public_port": number("Port for players on the manager's machine."),
 				"local_host":  text("Address of the game as the agent's machine sees it."),
+				"probe":       text("How the game is asked whether players reach it; null if nothing was chosen."),
 			}},
 		},
 		"host_ip":              text("Address of the game as the agent's machine sees it."),
@@ -110,7 +113,7 @@ func instanceAttributes() map[string]schema.Attribute {
 		"conditions": schema.ListNestedAttribute{
 			Computed: true, MarkdownDescription: "The facts behind the status.",
 			NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
-				"type":    text("What the condition is about: `ProcessRunning`, `ClientConnected` or `PortsListening`."),
+				"type":    text("What the condition is about: `ProcessRunning`, `ClientConnected`, `PortsListening` or `GameReachable` (as of the last probe; no part of the status)."),
 				"status":  text("`True`, `False` or `Unknown`."),
 				"reason":  text("One word for programs."),
 				"message": text("A sentence for people: what is wrong and what can be done."),
@@ -144,7 +147,7 @@ func (m *instanceDataModel) take(inst api.Instance) diag.Diagnostics {
 	services, diags := serviceMap(inst, writtenOut(inst))
 	*m = instanceDataModel{
 		ID: types.StringValue(inst.ServerID), ServerID: types.StringValue(inst.ServerID),
-		GamePort: portOrNull(inst.GamePort), BeaconPort: portOrNull(inst.BeaconPort), Services: services,
+		GamePort: portOrNull(inst.GamePort), BeaconPort: portOrNull(inst.BeaconPort), Probe: orNull(string(inst.Probe)), Services: services,
 		HostIP: types.StringValue(inst.HostIP), AgentURL: orNull(inst.AgentURL), Labels: stringMap(inst.Labels),
 		Transport: types.StringValue(string(inst.Transport)), Enabled: types.BoolValue(inst.Enabled),
 		RatholePort: types.Int64Value(int64(inst.RatholePort)), Endpoints: endpoints(inst),

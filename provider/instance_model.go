@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -21,6 +22,7 @@ type instanceModel struct {
 	ServerID   types.String `tfsdk:"server_id"`
 	GamePort   types.Int64  `tfsdk:"game_port"`
 	BeaconPort types.Int64  `tfsdk:"beacon_port"`
+	Probe      types.String `tfsdk:"probe"`
 	Services   types.Map    `tfsdk:"services"`
 	HostIP     types.String `tfsdk:"host_ip"`
 	AgentURL   types.String `tfsdk:"agent_url"`
@@ -47,12 +49,13 @@ type serviceModel struct {
 	LocalPort  types.Int64  `tfsdk:"local_port"`
 	PublicPort types.Int64  `tfsdk:"public_port"`
 	LocalHost  types.String `tfsdk:"local_host"`
+	Probe      types.String `tfsdk:"probe"`
 }
 
 func serviceType() types.ObjectType {
 	return types.ObjectType{AttrTypes: map[string]attr.Type{
 		"protocols": types.SetType{ElemType: types.StringType}, "local_port": types.Int64Type,
-		"public_port": types.Int64Type, "local_host": types.StringType,
+		"public_port": types.Int64Type, "local_host": types.StringType, "probe": types.StringType,
 	}}
 }
 
@@ -77,7 +80,30 @@ func (m instanceModel) waits() bool {
 
 // samePorts tells whether two models forward the same ports.
 func (m instanceModel) samePorts(o instanceModel) bool {
-	return m.GamePort.Equal(o.GamePort) && m.BeaconPort.Equal(o.BeaconPort) && m.Services.Equal(o.Services)
+	return m.GamePort.Equal(o.GamePort) && m.BeaconPort.Equal(o.BeaconPort) && withoutProbes(m.Services).Equal(withoutProbes(o.Services))
+}
+
+// withoutProbes is services as far as the tunnel is concerned.
+func withoutProbes(services types.Map) types.Map {
+	if services.IsUnknown() || services.IsNull() {
+		return services
+	}
+	bare := maps.Clone(services.Elements())
+	for name, element := range bare {
+		object, ok := element.(types.Object)
+		if !ok || object.IsUnknown() || object.IsNull() {
+			continue
+		}
+		fields := object.Attributes()
+		fields["probe"] = types.StringNull()
+		bare[name] = types.ObjectValueMust(serviceType().AttrTypes, fields)
+	}
+	return types.MapValueMust(serviceType(), bare)
+}
+
+// sameProbes tells whether two models that forward the same ports ask their games in the same way.
+func (m instanceModel) sameProbes(o instanceModel) bool {
+	return m.Probe.Equal(o.Probe) && m.Services.Equal(o.Services)
 }
 
 // sameTunnel tells whether two models ask the same of the client and its host.
@@ -88,7 +114,7 @@ func (m instanceModel) sameTunnel(o instanceModel) bool {
 
 // sameSpec tells whether two models ask the same of the services.
 func (m instanceModel) sameSpec(o instanceModel) bool {
-	return m.ServerID.Equal(o.ServerID) && m.sameTunnel(o) && m.Labels.Equal(o.Labels)
+	return m.ServerID.Equal(o.ServerID) && m.sameTunnel(o) && m.sameProbes(o) && m.Labels.Equal(o.Labels)
 }
 
 // services decodes the services. known is false if the configuration does not tell them all yet; a public port may be
@@ -119,6 +145,7 @@ func (m instanceModel) spec(ctx context.Context) (spec api.InstanceSpec, complet
 	enabled := m.Enabled.ValueBool() || m.Enabled.IsUnknown()
 	spec = api.InstanceSpec{
 		GamePort: int(m.GamePort.ValueInt64()), BeaconPort: int(m.BeaconPort.ValueInt64()),
+		Probe:  api.ProbeKind(m.Probe.ValueString()),
 		HostIP: m.HostIP.ValueString(), AgentURL: m.AgentURL.ValueString(),
 		Transport: api.Transport(m.Transport.ValueString()), Enabled: &enabled,
 	}
@@ -135,6 +162,7 @@ func (m instanceModel) spec(ctx context.Context) (spec api.InstanceSpec, complet
 	for name, s := range services {
 		one := api.ServiceSpec{
 			LocalPort: int(s.LocalPort.ValueInt64()), PublicPort: int(s.PublicPort.ValueInt64()), LocalHost: s.LocalHost.ValueString(),
+			Probe: api.ProbeKind(s.Probe.ValueString()),
 		}
 		for _, p := range s.Protocols.Elements() {
 			if text, ok := p.(types.String); ok {
@@ -159,7 +187,7 @@ func (m *instanceModel) take(ctx context.Context, inst api.Instance) diag.Diagno
 	m.Transport, m.Enabled = types.StringValue(string(inst.Transport)), types.BoolValue(inst.Enabled)
 	m.RatholePort, m.Revision = types.Int64Value(int64(inst.RatholePort)), types.Int64Value(inst.Revision)
 	m.Status = types.StringValue(string(inst.Status))
-	m.GamePort, m.BeaconPort = portOrNull(inst.GamePort), portOrNull(inst.BeaconPort)
+	m.GamePort, m.BeaconPort, m.Probe = portOrNull(inst.GamePort), portOrNull(inst.BeaconPort), orNull(string(inst.Probe))
 	if len(inst.Labels) > 0 || len(m.Labels.Elements()) > 0 || m.Labels.IsUnknown() {
 		m.Labels = stringMap(inst.Labels)
 	}
@@ -191,7 +219,7 @@ func serviceMap(inst api.Instance, before map[string]serviceModel) (types.Map, d
 		diags.Append(more...)
 		object, more := types.ObjectValue(serviceType().AttrTypes, map[string]attr.Value{
 			"protocols": set, "local_port": types.Int64Value(int64(s.LocalPort)),
-			"public_port": types.Int64Value(int64(s.PublicPort)), "local_host": localHost,
+			"public_port": types.Int64Value(int64(s.PublicPort)), "local_host": localHost, "probe": orNull(string(s.Probe)),
 		})
 		diags.Append(more...)
 		services[name] = object

@@ -43,6 +43,7 @@ func serviceObject(port, public types.Int64, localHost types.String, protocols .
 	}
 	return types.ObjectValueMust(serviceType().AttrTypes, map[string]attr.Value{
 		"protocols": types.SetValueMust(types.StringType, values), "local_port": port, "public_port": public, "local_host": localHost,
+		"probe": types.StringNull(),
 	})
 }
 

@@ -48,7 +48,7 @@ func (r *instanceResource) ModifyPlan(ctx context.Context, req resource.ModifyPl
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	if !inPlace || !plan.samePorts(*prior) || !plan.Transport.Equal(prior.Transport) {
+	if !inPlace || !plan.samePorts(*prior) || !plan.sameProbes(*prior) || !plan.Transport.Equal(prior.Transport) {
 		r.askManager(ctx, plan, inPlace, &resp.Diagnostics)
 	}
 }

@@ -101,6 +101,11 @@ func (r *instanceResource) Schema(ctx context.Context, _ resource.SchemaRequest,
 			},
 			"game_port":   port("Port of the service `game`, TCP and UDP, the same number on both sides. Either this or `services`."),
 			"beacon_port": beacon,
+			"probe": schema.StringAttribute{
+				MarkdownDescription: "How the service `game` is asked whether players reach it: `tcp`, `satisfactory`, `a2s`, `minecraft` or `bedrock`; see `services`. " +
+					"Goes with `game_port`. A change touches no tunnel.",
+				Optional: true, Validators: []validator.String{probeKind(), stringvalidator.AlsoRequires(path.MatchRoot("game_port"))},
+			},
 			"services": schema.MapNestedAttribute{
 				MarkdownDescription: "Services by name, instead of `game_port` and `beacon_port`. A name is a small letter, then up to 31 small letters, digits or `-`.",
 				Optional:            true,
@@ -193,7 +198,17 @@ func serviceSchema() schema.NestedAttributeObject {
 			MarkdownDescription: "Address of the game as the agent's machine sees it, where it differs from `host_ip`.",
 			Optional:            true, Validators: []validator.String{host{}},
 		},
+		"probe": schema.StringAttribute{
+			MarkdownDescription: "How the manager asks the game whether players reach it, when it is told to probe: `tcp` (a connection is accepted and not hung up; " +
+				"the default for what carries TCP), `minecraft` (Java edition, over TCP), `satisfactory`, `a2s` (Source and Steam query) or `bedrock` (over UDP). " +
+				"Left out for UDP alone: the game is not asked. A change touches no tunnel.",
+			Optional: true, Validators: []validator.String{probeKind()},
+		},
 	}}
+}
+
+func probeKind() validator.String {
+	return stringvalidator.OneOf(string(api.ProbeTCP), string(api.ProbeSatisfactory), string(api.ProbeA2S), string(api.ProbeMinecraft), string(api.ProbeBedrock))
 }
 
 // IdentitySchema implements resource.ResourceWithIdentity.
@@ -230,6 +245,7 @@ func (r *instanceResource) ValidateConfig(ctx context.Context, req resource.Vali
 	services, _, diags := cfg.services(ctx)
 	resp.Diagnostics.Append(diags...)
 	resp.Diagnostics.Append(portsNamedTwice(services)...)
+	resp.Diagnostics.Append(probesThatCannotAsk(services)...)
 }
 
 // ImportState implements resource.ResourceWithImportState; Read fills in everything else.

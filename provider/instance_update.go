@@ -58,7 +58,7 @@ type update struct {
 }
 
 func (u *update) run(ctx context.Context) {
-	// Labels are the manager's alone; everything else concerns the client, whose agent must then be there before the server
+	// Labels and probes are the manager's alone; everything else concerns the client, whose agent must then be there before the server
 	// changes under it.
 	if drifted(u.prior) || !u.plan.sameTunnel(u.prior) {
 		if err := u.agentReady(ctx); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/terraform-plugin-testing/compare"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
@@ -27,6 +28,7 @@ func stories(t *testing.T, newBackend func(*testing.T) backend) {
 	for name, story := range map[string]func(*testing.T, backend){
 		"life cycle":              storyLifeCycle,
 		"services":                storyServices,
+		"probe":                   storyProbe,
 		"server half only":        storyServerHalfOnly,
 		"disabled":                storyDisabled,
 		"halves gone":             storyHalvesGone,
@@ -150,6 +152,58 @@ func storyServices(t *testing.T, b backend) {
 			Config:            b.config("srv", b.game()),
 			ConfigPlanChecks:  planned(plancheck.ResourceActionUpdate),
 			ConfigStateChecks: []statecheck.StateCheck{expect("services", knownvalue.Null()), inSync()},
+		},
+	)
+}
+
+// storyProbe changes how a game is asked, by either form, and gives the agent nothing to do.
+func storyProbe(t *testing.T, b backend) {
+	query := func(probe string) string {
+		return fmt.Sprintf("services = { query = { protocols = [\"tcp\", \"udp\"], local_port = 15777%s } }\n", probe)
+	}
+	probe := func(kind string) knownvalue.Check {
+		return knownvalue.MapPartial(map[string]knownvalue.Check{
+			"query": knownvalue.ObjectPartial(map[string]knownvalue.Check{"probe": knownvalue.StringExact(kind)}),
+		})
+	}
+	data := "data \"rathole_instance\" \"test\" {\n  server_id = rathole_instance.test.server_id\n}\n"
+	guide, named := statecheck.CompareValue(compare.ValuesSame()), statecheck.CompareValue(compare.ValuesSame())
+	sha := at("client_config_sha256")
+	var chosen knownSame
+	endpoints := plancheck.ExpectKnownValue(address, at("endpoints"), knownvalue.MapSizeExact(1))
+	b.run(t,
+		resource.TestStep{
+			Config:            b.config("srv", b.game()),
+			ConfigStateChecks: []statecheck.StateCheck{expect("probe", knownvalue.Null()), guide.AddStateValue(address, sha), inSync()},
+		},
+		resource.TestStep{
+			Config:           b.config("srv", b.game()+"probe = \"satisfactory\"\n"+hasty) + data,
+			ConfigPlanChecks: planned(plancheck.ResourceActionUpdate, endpoints),
+			ConfigStateChecks: []statecheck.StateCheck{
+				expect("probe", knownvalue.StringExact("satisfactory")), expect("status", knownvalue.StringExact("healthy")), guide.AddStateValue(address, sha), inSync(),
+				statecheck.ExpectKnownValue("data.rathole_instance.test", at("probe"), knownvalue.StringExact("satisfactory")),
+			},
+		},
+		resource.TestStep{ResourceName: address, ImportState: true, ImportStateId: "srv", ImportStateVerify: true, ImportStateVerifyIgnore: []string{"timeouts"}},
+		resource.TestStep{
+			Config:           b.config("srv", query(`, probe = "a2s"`)) + data,
+			ConfigPlanChecks: planned(plancheck.ResourceActionUpdate),
+			ConfigStateChecks: []statecheck.StateCheck{
+				expect("services", probe("a2s")), expect("services", chosen.port("query")), expect("probe", knownvalue.Null()), named.AddStateValue(address, sha), inSync(),
+				statecheck.ExpectKnownValue("data.rathole_instance.test", at("services"), probe("a2s")),
+			},
+		},
+		resource.TestStep{
+			Config:           b.config("srv", query(`, probe = "tcp"`)),
+			ConfigPlanChecks: planned(plancheck.ResourceActionUpdate, endpoints),
+			ConfigStateChecks: []statecheck.StateCheck{
+				expect("services", probe("tcp")), expect("services", chosen.port("query")), named.AddStateValue(address, sha), inSync(),
+			},
+		},
+		resource.TestStep{
+			Config:            b.config("srv", query("")),
+			ConfigPlanChecks:  planned(plancheck.ResourceActionUpdate, endpoints),
+			ConfigStateChecks: []statecheck.StateCheck{expect("services", chosen.port("query")), named.AddStateValue(address, sha), inSync()},
 		},
 	)
 }
