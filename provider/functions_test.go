@@ -30,11 +30,11 @@ func TestGameServices(t *testing.T) {
 	t.Parallel()
 	output(t, `provider::rathole::game_services("satisfactory")`, knownvalue.MapExact(map[string]knownvalue.Check{
 		"game": knownvalue.ObjectExact(map[string]knownvalue.Check{
-			"local_port": knownvalue.Int64Exact(7777),
-			"protocols":  knownvalue.SetExact([]knownvalue.Check{knownvalue.StringExact("tcp"), knownvalue.StringExact("udp")}),
+			"local_port": knownvalue.Int64Exact(7777), "probe": knownvalue.StringExact("satisfactory"),
+			"protocols": knownvalue.SetExact([]knownvalue.Check{knownvalue.StringExact("tcp"), knownvalue.StringExact("udp")}),
 		}),
 		"messaging": knownvalue.ObjectExact(map[string]knownvalue.Check{
-			"local_port": knownvalue.Int64Exact(8888), "protocols": knownvalue.SetExact([]knownvalue.Check{knownvalue.StringExact("tcp")}),
+			"local_port": knownvalue.Int64Exact(8888), "probe": knownvalue.Null(), "protocols": knownvalue.SetExact([]knownvalue.Check{knownvalue.StringExact("tcp")}),
 		}),
 	}), "")
 }

@@ -21,7 +21,7 @@ func newGameServicesFunction() function.Function { return gameServicesFunction{}
 // can be assigned to the other.
 func gameServiceType() types.ObjectType {
 	return types.ObjectType{AttrTypes: map[string]attr.Type{
-		"protocols": types.SetType{ElemType: types.StringType}, "local_port": types.Int64Type,
+		"protocols": types.SetType{ElemType: types.StringType}, "local_port": types.Int64Type, "probe": types.StringType,
 	}}
 }
 
@@ -64,7 +64,7 @@ func (gameServicesFunction) Run(ctx context.Context, req function.RunRequest, re
 			protocols = append(protocols, types.StringValue(string(p)))
 		}
 		services[name] = types.ObjectValueMust(gameServiceType().AttrTypes, map[string]attr.Value{
-			"protocols": types.SetValueMust(types.StringType, protocols), "local_port": types.Int64Value(int64(s.port)),
+			"protocols": types.SetValueMust(types.StringType, protocols), "local_port": types.Int64Value(int64(s.port)), "probe": orNull(string(s.probe)),
 		})
 	}
 	resp.Error = resp.Result.Set(ctx, types.MapValueMust(gameServiceType(), services))

@@ -3,7 +3,10 @@ package provider
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
@@ -26,6 +29,7 @@ type instanceAction struct {
 	name        string // after rathole_instance_
 	description string
 	summary     string // of its errors
+	alone       bool   // it asks the manager only
 	invoke      func(ctx context.Context, w *work, inst api.Instance, progress func(string)) error
 }
 
@@ -44,6 +48,13 @@ func newRotateSecretAction() action.Action {
 		name: "rotate_secret", summary: "Unable to rotate secret", invoke: rotateSecret,
 		description: "Gives every service of an instance a new secret, on the server and at once on the client, and waits until the tunnel is up again. Open TCP " +
 			"connections live on. UDP goes on within milliseconds, but through a new local port: the game sees a new peer, and may drop that player.",
+	}
+}
+
+func newProbeAction() action.Action {
+	return &instanceAction{
+		name: "probe", summary: "Unable to reach game", invoke: probeGame, alone: true,
+		description: "Asks an instance's game, through its public ports, whether players reach it, and fails if they do not. `probe` of the services says how the game is asked.",
 	}
 }
 
@@ -102,7 +113,7 @@ func (a *instanceAction) run(ctx context.Context, id string, progress func(strin
 		return err
 	}
 	w := &work{connections: a.connections, mgr: mgr, id: id}
-	if inst.AgentURL != "" && inst.Enabled {
+	if inst.AgentURL != "" && inst.Enabled && !a.alone {
 		if w.agent, err = a.agent(inst.AgentURL); err != nil {
 			return err
 		}
@@ -143,6 +154,38 @@ func rotateSecret(ctx context.Context, w *work, inst api.Instance, progress func
 	}
 	progress("The client half has new secrets.")
 	return w.up(ctx, progress)
+}
+
+// probeGame tells of each service what the game said.
+func probeGame(ctx context.Context, w *work, _ api.Instance, progress func(string)) error {
+	report, err := w.mgr.Probe(ctx, w.id)
+	if err != nil {
+		return err
+	}
+	var failed []string
+	for _, name := range slices.Sorted(maps.Keys(report.Services)) {
+		r := report.Services[name]
+		text := fmt.Sprintf("%s (%s): %s", name, r.Kind, said(r))
+		if progress(text); !r.OK && r.Kind != api.ProbeNone {
+			failed = append(failed, text)
+		}
+	}
+	if !report.Reachable {
+		return fmt.Errorf("players do not reach instance %s: %s", w.id, strings.Join(failed, "; "))
+	}
+	return nil
+}
+
+// said is what a probe of one service brought, in words.
+func said(r api.ProbeResult) string {
+	if !r.OK {
+		return r.Message
+	}
+	text := fmt.Sprintf("reached in %.1f ms", r.RTTMS)
+	if r.Game != nil && r.Game.Name != "" {
+		text += fmt.Sprintf(", it is %q", r.Game.Name)
+	}
+	return text
 }
 
 // up waits until the tunnel stands.

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -38,6 +39,7 @@ type instanceModel struct {
 	// What the services decide or observe.
 	RatholePort        types.Int64  `tfsdk:"rathole_port"`
 	Endpoints          types.Map    `tfsdk:"endpoints"`
+	LaunchArguments    types.List   `tfsdk:"launch_arguments"`
 	Status             types.String `tfsdk:"status"`
 	ClientConfigSHA256 types.String `tfsdk:"client_config_sha256"`
 	Revision           types.Int64  `tfsdk:"revision"`
@@ -197,7 +199,7 @@ func (m *instanceModel) take(ctx context.Context, inst api.Instance) diag.Diagno
 		diags.Append(more...)
 		m.Services = services
 	}
-	m.Endpoints = endpoints(inst)
+	m.Endpoints, m.LaunchArguments = endpoints(inst), stringList(launchArguments(inst))
 	return diags
 }
 
@@ -235,6 +237,23 @@ func endpoints(inst api.Instance) types.Map {
 		all[name] = net.JoinHostPort(inst.PublicHost, strconv.Itoa(s.PublicPort))
 	}
 	return stringMap(all)
+}
+
+// launchArguments are what the game must be told where its public port is not its own. Only Satisfactory needs it: it tells
+// its players the port of its reliable messaging, the one that carries TCP alone, and tells them its own unless told.
+func launchArguments(inst api.Instance) []string {
+	satisfactory := inst.Probe == api.ProbeSatisfactory
+	for _, s := range inst.Services {
+		satisfactory = satisfactory || s.Probe == api.ProbeSatisfactory
+	}
+	var args []string
+	for _, name := range slices.Sorted(maps.Keys(inst.Services)) {
+		s := inst.Services[name]
+		if satisfactory && slices.Equal(s.Protocols, []api.Protocol{api.TCP}) && s.PublicPort != s.LocalPort {
+			args = append(args, fmt.Sprintf("-ExternalReliablePort=%d", s.PublicPort))
+		}
+	}
+	return args
 }
 
 func stringMap(m map[string]string) types.Map {

@@ -3,6 +3,7 @@ package provider
 import (
 	"maps"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
@@ -169,6 +170,30 @@ func TestKeepPublicPorts(t *testing.T) {
 		}
 		if got, _, _ := plan.services(t.Context()); !got["a"].PublicPort.Equal(tt.want) {
 			t.Errorf("%s: planned %s, want %s", name, got["a"].PublicPort, tt.want)
+		}
+	}
+}
+
+func TestLaunchArguments(t *testing.T) {
+	t.Parallel()
+	tcp, both := []api.Protocol{api.TCP}, []api.Protocol{api.TCP, api.UDP}
+	game := func(public int, kind api.ProbeKind) api.Service {
+		return api.Service{Protocols: both, LocalPort: 7777, PublicPort: public, Probe: kind}
+	}
+	messaging := func(public int) api.Service {
+		return api.Service{Protocols: tcp, LocalPort: 8888, PublicPort: public}
+	}
+	for name, tt := range map[string]struct {
+		services map[string]api.Service
+		want     string
+	}{
+		"as it comes":   {map[string]api.Service{"game": game(7777, api.ProbeSatisfactory), "messaging": messaging(8888)}, ""},
+		"moved":         {map[string]api.Service{"game": game(30000, api.ProbeSatisfactory), "messaging": messaging(30001)}, "-ExternalReliablePort=30001"},
+		"another game":  {map[string]api.Service{"game": game(30000, ""), "messaging": messaging(30001)}, ""},
+		"only the game": {map[string]api.Service{"game": game(30000, api.ProbeSatisfactory)}, ""},
+	} {
+		if got := strings.Join(launchArguments(api.Instance{Services: tt.services}), " "); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}
 }

@@ -68,7 +68,8 @@ func planUpdate(ctx context.Context, config, prior instanceModel, plan *instance
 	if diags.HasError() {
 		return diags
 	}
-	plan.ID, plan.RatholePort, plan.Endpoints = prior.ID, prior.RatholePort, prior.Endpoints
+	plan.ID, plan.RatholePort = prior.ID, prior.RatholePort
+	plan.Endpoints, plan.LaunchArguments = prior.Endpoints, prior.LaunchArguments
 	if plan.sameSpec(prior) && !drifted(prior) {
 		plan.Status, plan.Revision, plan.ClientConfigSHA256, plan.Drift = prior.Status, prior.Revision, prior.ClientConfigSHA256, prior.Drift
 		return diags
@@ -79,10 +80,13 @@ func planUpdate(ctx context.Context, config, prior instanceModel, plan *instance
 		plan.ClientConfigSHA256 = types.StringNull()
 	}
 	if drifted(prior) { // the server half may have to be made again, with another control port
-		plan.RatholePort, plan.Endpoints = types.Int64Unknown(), types.MapUnknown(types.StringType)
+		plan.RatholePort = types.Int64Unknown()
 	}
-	if !plan.samePorts(prior) {
+	if drifted(prior) || !plan.samePorts(prior) {
 		plan.Endpoints = types.MapUnknown(types.StringType)
+	}
+	if drifted(prior) || !plan.samePorts(prior) || !plan.sameProbes(prior) {
+		plan.LaunchArguments = types.ListUnknown(types.StringType)
 	}
 	return diags
 }

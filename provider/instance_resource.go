@@ -162,7 +162,12 @@ func (r *instanceResource) Schema(ctx context.Context, _ resource.SchemaRequest,
 			"id":           schema.StringAttribute{Computed: true, MarkdownDescription: "The same as `server_id`."},
 			"rathole_port": schema.Int64Attribute{Computed: true, MarkdownDescription: "Control port: where the instance's rathole server accepts its client."},
 			"endpoints":    schema.MapAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "What players dial, `host:port`, by service."},
-			"status":       schema.StringAttribute{Computed: true, MarkdownDescription: statusText},
+			"launch_arguments": schema.ListAttribute{
+				Computed: true, ElementType: types.StringType,
+				MarkdownDescription: "What the game's server must be started with because a public port is not its own; empty if nothing. Known for Satisfactory " +
+					"(a service with `probe = \"satisfactory\"`): `-ExternalReliablePort=`.",
+			},
+			"status": schema.StringAttribute{Computed: true, MarkdownDescription: statusText},
 			"client_config_sha256": schema.StringAttribute{
 				Computed: true, MarkdownDescription: "SHA-256 of the config that the agent runs; null if it runs none.",
 			},

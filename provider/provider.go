@@ -176,5 +176,5 @@ func (p *ratholeProvider) ListResources(context.Context) []func() list.ListResou
 
 // Actions implements provider.ProviderWithActions.
 func (p *ratholeProvider) Actions(context.Context) []func() action.Action {
-	return []func() action.Action{newRestartAction, newRotateSecretAction}
+	return []func() action.Action{newProbeAction, newRestartAction, newRotateSecretAction}
 }

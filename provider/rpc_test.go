@@ -114,7 +114,7 @@ func (r *rpc) plan(prior *tftypes.Value, config values) (tftypes.Value, []*tfpro
 		was = *prior
 		merged := r.fields(proposed)
 		for name, before := range r.fields(was) {
-			computed := strings.Contains(" id rathole_port endpoints status client_config_sha256 revision drift host_ip transport enabled ", " "+name+" ")
+			computed := strings.Contains(" id rathole_port endpoints launch_arguments status client_config_sha256 revision drift host_ip transport enabled ", " "+name+" ")
 			if computed && merged[name].IsNull() {
 				merged[name] = before
 			}
