@@ -40,7 +40,8 @@ func (k kernelView) binds(s socket, ours func(sockets.Socket) bool) bool {
 		all = k.bound
 	}
 	return slices.ContainsFunc(all, func(x sockets.Socket) bool {
-		return int(x.Local.Port()) == s.port && ours(x)
+		// Two managers on one machine, each with its own address, may have given their engines the same users.
+		return int(x.Local.Port()) == s.port && sockets.Overlaps(x.Local.Addr(), k.bind) && ours(x)
 	})
 }
 

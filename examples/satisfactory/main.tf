@@ -30,6 +30,7 @@ provider "rathole" {
 resource "rathole_instance" "satisfactory" {
   server_id   = "srv_user123_abcd1234"
   game_port   = 7777 # game: UDP, and TCP for the server's API
+  probe       = "satisfactory"
   beacon_port = 8888 # reliable messaging: TCP
   host_ip     = var.host_ip
   agent_url   = var.agent_url

@@ -13,7 +13,7 @@ resource "rathole_instance" "ark" {
 
   services = {
     game  = { protocols = ["udp"], local_port = 7777, public_port = 7777 }
-    query = { protocols = ["udp"], local_port = 27015, public_port = 27015 }
+    query = { protocols = ["udp"], local_port = 27015, public_port = 27015, probe = "a2s" }
     rcon  = { protocols = ["tcp"], local_port = 27020 } # public_port left out: the manager chooses one
   }
 }
