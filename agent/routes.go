@@ -117,8 +117,9 @@ func (a *Agent) list() []view {
 
 func (a *Agent) answer(ctx context.Context, v view) (*clientOut, error) {
 	shown, err := a.show(ctx, v)
-	if err != nil {
-		return nil, err
+	if err != nil { // an error would say that nothing was done
+		a.cfg.Log.Warn("answering without a look at the sockets", "id", v.Record.ID, "error", err)
+		return &clientOut{Body: a.client(v, kernelView{unread: err})}, nil
 	}
 	return &clientOut{Body: shown[0]}, nil
 }
@@ -134,15 +135,20 @@ func (a *Agent) show(ctx context.Context, views ...view) ([]api.Client, error) {
 		return nil, fmt.Errorf("read the sockets: %w", err)
 	}
 	for i, v := range views {
-		rec := v.Record
-		status, conditions := assess(v, k)
-		shown[i] = api.Client{
-			ServerID: rec.ID, Status: status, Conditions: a.seen.Stamp(rec.ID, conditions),
-			ConfigSHA256: rec.Spec.digest(), RemoteAddr: rec.Spec.RemoteAddr, Services: slices.Sorted(maps.Keys(rec.Spec.Services)),
-			CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt,
-		}
+		shown[i] = a.client(v, k)
 	}
 	return shown, nil
+}
+
+// client is one client, with what the kernel says of its sockets.
+func (a *Agent) client(v view, k kernelView) api.Client {
+	rec := v.Record
+	status, conditions := assess(v, k)
+	return api.Client{
+		ServerID: rec.ID, Status: status, Conditions: a.seen.Stamp(rec.ID, conditions),
+		ConfigSHA256: rec.Spec.digest(), RemoteAddr: rec.Spec.RemoteAddr, Services: slices.Sorted(maps.Keys(rec.Spec.Services)),
+		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt,
+	}
 }
 
 // controlPorts are the remote ports of clients, for the kernel's filter.

@@ -19,6 +19,7 @@ type kernelView struct {
 	dialled   []sockets.Socket // TCP ESTABLISHED, with byte counts
 	listening []sockets.Socket // TCP LISTEN
 	bound     []sockets.Socket // UDP
+	unread    error            // why the rest is empty
 }
 
 // look asks the kernel. One call serves any number of clients; ports, if any, are the only control ports of interest.
@@ -48,6 +49,11 @@ func assess(v view, k kernelView) (api.Status, []api.Condition) {
 		}}
 	}
 	connected, local := connectedCondition(v, k), localCondition(v, k)
+	if k.unread != nil {
+		for _, c := range []*api.Condition{&connected, &local} {
+			c.Status, c.Reason, c.Message = api.Unknown, "unknown", k.unread.Error()
+		}
+	}
 	conditions := []api.Condition{running, connected, local}
 	switch {
 	case connected.Status != api.True:

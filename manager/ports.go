@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/sockets"
 )
 
@@ -112,7 +113,10 @@ func (p *ports) reserve(ctx context.Context, c claim) (int, error) {
 		if svc.PublicPort != 0 {
 			continue
 		}
-		port, ok := p.choose(p.preferred, &p.public0, svc.Protocols, taken)
+		port, ok, err := p.choose(p.preferred, &p.public0, svc.Protocols, taken)
+		if err != nil {
+			return 0, err
+		}
 		if !ok {
 			return 0, exhausted("public", p.public, "RATHOLE_PUBLIC_PORTS")
 		}
@@ -124,7 +128,10 @@ func (p *ports) reserve(ctx context.Context, c claim) (int, error) {
 	}
 	control := c.control
 	if control == 0 {
-		port, ok := p.choose(p.control, &p.control0, []api.Protocol{api.TCP}, taken)
+		port, ok, err := p.choose(p.control, &p.control0, []api.Protocol{api.TCP}, taken)
+		if err != nil {
+			return 0, err
+		}
 		if !ok {
 			return 0, exhausted("control", p.control, "RATHOLE_PORT_START/RATHOLE_PORT_END")
 		}
@@ -163,8 +170,8 @@ func (p *ports) explicit(ctx context.Context, c claim) (map[socket]holder, error
 }
 
 // choose finds a port that nobody has, going round from where the last search ended: a port that was just freed, and may
-// still be in somebody's configuration, is the last to be given again.
-func (p *ports) choose(ranges []api.PortRange, from *int, protocols []api.Protocol, taken map[socket]holder) (int, bool) {
+// still be in somebody's configuration, is the last to be given again. An error is about no port: none could be tried.
+func (p *ports) choose(ranges []api.PortRange, from *int, protocols []api.Protocol, taken map[socket]holder) (port int, ok bool, err error) {
 	total := count(ranges)
 	for i := range total {
 		at := (*from + i) % total
@@ -173,14 +180,24 @@ func (p *ports) choose(ranges []api.PortRange, from *int, protocols []api.Protoc
 			s := socket{port, proto}
 			_, held := p.held[s]
 			_, now := taken[s]
-			return held || now || sockets.Bindable(proto, netip.AddrPortFrom(p.bind, uint16(port))) != nil
+			if held || now {
+				return true
+			}
+			refused := sockets.Bindable(proto, netip.AddrPortFrom(p.bind, uint16(port)))
+			if engine.Exhausted(refused) {
+				err = refused
+			}
+			return refused != nil
 		})
+		if err != nil {
+			return 0, false, err
+		}
 		if free {
 			*from = at + 1
-			return port, true
+			return port, true, nil
 		}
 	}
-	return 0, false
+	return 0, false, nil
 }
 
 func nth(ranges []api.PortRange, n int) int {
@@ -198,8 +215,8 @@ func nth(ranges []api.PortRange, n int) int {
 func (p *ports) probe(ctx context.Context, s socket, field string) error {
 	addr := netip.AddrPortFrom(p.bind, uint16(s.port))
 	err := sockets.Bindable(s.protocol, addr)
-	if err == nil {
-		return nil
+	if err == nil || engine.Exhausted(err) {
+		return err
 	}
 	problem := &api.Problem{
 		Status: http.StatusConflict, Code: api.CodePortInUse,

@@ -78,8 +78,10 @@ func (m *Manager) answer(ctx context.Context, status int, v view) (*instanceOut,
 		return &instanceOut{Status: status, Body: shown}, nil
 	}
 	shown, err := m.showOne(ctx, v)
-	if err != nil {
-		return nil, err
+	if err != nil { // an error would say that nothing was done
+		m.cfg.Log.Warn("answering without a look at the sockets", "id", v.Record.ID, "error", err)
+		shown = m.instance(v)
+		shown.Status, shown.Conditions = unseen(v, err)
 	}
 	return &instanceOut{Status: status, ETag: etag(v), Body: shown}, nil
 }

@@ -28,8 +28,11 @@ var _ supervisor.Rules[spec] = rules{}
 func (r rules) Preflight(ctx context.Context, rec record) error {
 	control := netip.AddrPortFrom(r.bind, uint16(rec.Spec.ControlPort))
 	err := sockets.Bindable(api.TCP, control)
-	if err == nil {
+	switch {
+	case err == nil:
 		return r.Rules.Preflight(ctx, rec)
+	case engine.Exhausted(err):
+		return err // which says nothing of the port
 	}
 	message := fmt.Sprintf("control port %d cannot be bound: %v", rec.Spec.ControlPort, err)
 	if h, found, err := sockets.Holder(ctx, api.TCP, control); err == nil && found && h.PID != 0 {

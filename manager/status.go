@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
@@ -84,6 +85,18 @@ func assess(v view, k kernelView) (api.Status, []api.Condition) {
 	default:
 		return api.StatusDown, conditions
 	}
+}
+
+// unseen is an instance's status where the kernel's sockets could not be read.
+func unseen(v view, why error) (api.Status, []api.Condition) {
+	status, conditions := assess(v, kernelView{})
+	for i, c := range conditions {
+		if c.Type == api.ClientConnected || c.Type == api.PortsListening {
+			conditions[i] = api.Condition{Type: c.Type, Status: api.Unknown, Reason: "unknown", Message: why.Error()}
+		}
+		conditions[i].LastTransition = time.Now().UTC()
+	}
+	return status, conditions
 }
 
 func clientCondition(v view, k kernelView) api.Condition {

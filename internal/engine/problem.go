@@ -39,6 +39,12 @@ func Problem(err error) *api.Problem {
 	return nil
 }
 
+// Exhausted tells of an error that is about a limit of the machine, and not about what was asked for.
+func Exhausted(err error) bool {
+	_, found := limits.This().Explain(err, os.Geteuid())
+	return found
+}
+
 // exhausted gives the code of a limit of the machine. All are answered 507: the same call fails again until somebody mends
 // what the message names.
 func exhausted(r limits.Reason) (code api.Code, found bool) {

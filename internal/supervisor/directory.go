@@ -178,17 +178,32 @@ func (d *Directory) discard(id string) error {
 	if err := syncDirectory(d.path); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(trash); err != nil {
-		return fmt.Errorf("remove %s: %w", trash, err)
+	return removeTree(trash)
+}
+
+// removeTree is os.RemoveAll with one descriptor at a time: what was begun for want of descriptors must be undone without.
+func removeTree(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", dir, err)
 	}
-	return nil
+	var errs []error
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if e.IsDir() {
+			errs = append(errs, removeTree(path))
+		} else {
+			errs = append(errs, os.Remove(path))
+		}
+	}
+	return errors.Join(append(errs, os.Remove(dir))...)
 }
 
 // sweepTrash removes what an earlier try to remove a unit left: the rename was done, and what follows failed.
 func (d *Directory) sweepTrash(id string) error {
 	left, err := filepath.Glob(filepath.Join(d.path, trashPrefix+id+"-"+strings.Repeat("?", len(rand.Text()))))
 	for _, path := range left {
-		err = errors.Join(err, os.RemoveAll(path))
+		err = errors.Join(err, removeTree(path))
 	}
 	return err
 }
