@@ -217,38 +217,7 @@ func TestAnEngineOutOfFiles(t *testing.T) {
 // more, or with a negative number to no limit.
 func pidsGroup(t *testing.T) func(more int) {
 	t.Helper()
-	members, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		t.Skipf("no cgroups: %v", err)
-	}
-	var own string
-	for line := range strings.Lines(string(members)) {
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		switch {
-		case parts[1] == "pids":
-			own = filepath.Join("/sys/fs/cgroup/pids", parts[2])
-		case parts[1] == "" && own == "":
-			own = filepath.Join("/sys/fs/cgroup", parts[2])
-		}
-	}
-	group := filepath.Join(own, "rathole-test-"+strconv.Itoa(os.Getpid()))
-	if err := os.Mkdir(group, 0o755); err != nil {
-		t.Skipf("no cgroup can be made: %v", err)
-	}
-	enter := func(group string) error {
-		return os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0)
-	}
-	t.Cleanup(func() {
-		if err := enter(own); err != nil {
-			t.Errorf("leave the cgroup: %v", err)
-		}
-		if err := os.Remove(group); err != nil {
-			t.Errorf("remove the cgroup: %v", err)
-		}
-	})
-	if err := enter(group); err != nil {
-		t.Skipf("the cgroup cannot be entered: %v", err)
-	}
+	group := testkit.Cgroup(t, "pids")
 	return func(more int) {
 		t.Helper()
 		value := "max"

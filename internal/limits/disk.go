@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// diskEmpty is in bytes: what is left of a full disk is less than the few blocks that a directory or a record takes.
-const diskEmpty = 64 << 10
+// diskEmpty is in bytes: with fewer than four blocks left a disk counts as full.
+const diskEmpty = 16 << 10
 
 func diskFull(path string, quota bool) Trouble {
 	dir := existing(path)

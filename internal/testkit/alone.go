@@ -3,6 +3,10 @@ package testkit
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -49,4 +53,43 @@ func Disk(t *testing.T, options string) string {
 		}
 	})
 	return dir
+}
+
+// Cgroup moves this process, for a test that is Alone, into a cgroup of its own that has a controller such as "pids", and
+// returns the cgroup's directory. The test is skipped where no cgroup can be made.
+func Cgroup(t *testing.T, controller string) string {
+	t.Helper()
+	members, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Skipf("no cgroups: %v", err)
+	}
+	own := ""
+	for line := range strings.Lines(string(members)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		switch {
+		case slices.Contains(strings.Split(parts[1], ","), controller): // version 1
+			own = filepath.Join("/sys/fs/cgroup", controller, parts[2])
+		case parts[1] == "" && own == "": // version 2
+			own = filepath.Join("/sys/fs/cgroup", parts[2])
+		}
+	}
+	group := filepath.Join(own, "rathole-test-"+strconv.Itoa(os.Getpid()))
+	if err := os.Mkdir(group, 0o755); err != nil {
+		t.Skipf("no cgroup can be made: %v", err)
+	}
+	enter := func(group string) error {
+		return os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0)
+	}
+	t.Cleanup(func() {
+		if err := enter(own); err != nil {
+			t.Errorf("leave the cgroup: %v", err)
+		}
+		if err := os.Remove(group); err != nil {
+			t.Errorf("remove the cgroup: %v", err)
+		}
+	})
+	if err := enter(group); err != nil {
+		t.Skipf("the cgroup cannot be entered: %v", err)
+	}
+	return group
 }
