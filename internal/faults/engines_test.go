@@ -167,8 +167,10 @@ func TestSickEngines(t *testing.T) {
 func killed(t *testing.T, s *stage) {
 	t.Helper()
 	for _, h := range s.halves {
+		begin := time.Now()
 		h.mustNotice(t, h.mustSignal(t, syscall.SIGKILL))
 		s.mustHeal(t, 20*time.Second)
+		t.Logf("%s: healthy again after %s", h.program.Kind, time.Since(begin).Round(time.Millisecond))
 	}
 }
 

@@ -54,7 +54,7 @@ func (h *histogram) note(d time.Duration) {
 }
 
 func (h *histogram) add(o histogram) {
-	for i, n := range o.counts {
+	for i, n := range &o.counts {
 		h.counts[i] += n
 	}
 	h.longest = max(h.longest, o.longest)
@@ -62,7 +62,7 @@ func (h *histogram) add(o histogram) {
 
 func (h *histogram) latency() Latency {
 	l := Latency{Max: h.longest}
-	for _, n := range h.counts {
+	for _, n := range &h.counts {
 		l.Samples += int(n)
 	}
 	l.P50, l.P99 = h.quantile(0.50, l.Samples), h.quantile(0.99, l.Samples)
@@ -72,7 +72,7 @@ func (h *histogram) latency() Latency {
 // quantile is the upper end of the bucket in which the quantile lies, 0 if there are no samples.
 func (h *histogram) quantile(q float64, samples int) time.Duration {
 	rank, seen := int(math.Ceil(q*float64(samples))), 0
-	for i, n := range h.counts {
+	for i, n := range &h.counts {
 		seen += int(n)
 		if n > 0 && seen >= rank {
 			return min(h.longest, time.Duration(math.Pow(growth, float64(i))*float64(time.Microsecond)))
