@@ -14,6 +14,7 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/client"
 	"github.com/satishost/terraform-provider-rathole/internal/secret"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
 )
 
 func TestHelpNamesTheGuidesSettings(t *testing.T) {
@@ -88,6 +89,7 @@ func TestSettingsFromAFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		wait.Eventually(t, 10*time.Second, func() error { return a.Ready(t.Context()) })
 		if _, err := a.List(t.Context()); err != nil {
 			t.Errorf("with the file's token: %v", err)
 		}
