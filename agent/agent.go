@@ -2,13 +2,17 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
+	"github.com/satishost/terraform-provider-rathole/internal/events"
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
+	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor/process"
@@ -33,7 +37,10 @@ type Agent struct {
 	sup    *supervisor.Supervisor[spec]
 	api    *httpapi.API
 	byID   service.Keyed
-	seen   service.Transitions
+
+	observer *service.Observer[spec]
+	history  *service.History[spec]
+	logs     *service.LogWatch[spec]
 }
 
 // New checks the config and makes the service; nothing runs until Run. The caller holds the state directory's lock.
@@ -54,10 +61,12 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{cfg: cfg, engine: engine.New(cfg.Binary, filepath.Join(cfg.State, engineDir))}
+	a.history = &service.History[spec]{Journal: events.Open(filepath.Join(cfg.Logs, events.FileName), events.Options{Log: cfg.Log})}
 	a.sup = supervisor.New(supervisor.Config[spec]{
 		Store: store, Backend: backend, Rules: rules{engine.Rules[spec]{Engine: a.engine, Rest: rest}},
-		Log: cfg.Log, UIDs: cfg.UIDs, Gone: a.seen.Forget, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
+		Log: cfg.Log, UIDs: cfg.UIDs, Event: a.history.Happened, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
 	})
+	a.observe()
 	a.api = httpapi.New(httpapi.Config{
 		Title: "rathole-agent", Version: cfg.Version, Token: cfg.Token, Log: cfg.Log,
 		Problem: engine.Problem, Health: a.health, Ready: a.sup.IsReady, Alarm: a.sup.Alarm,
@@ -75,12 +84,54 @@ func (a *Agent) Run(ctx context.Context) error {
 	} else {
 		a.cfg.Log.Info("engine", "path", b.Path, "version", b.Version, "features", b.Features)
 	}
-	return a.sup.Run(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		wg  sync.WaitGroup
+		err error
+	)
+	wg.Go(func() {
+		defer cancel()
+		err = a.sup.Run(ctx)
+	})
+	wg.Go(func() {
+		select {
+		case <-a.sup.Ready():
+		case <-ctx.Done():
+			return
+		}
+		wg.Go(func() { a.logs.Run(ctx) })
+		a.observer.Run(ctx)
+	})
+	wg.Wait()
+	return errors.Join(err, a.history.Journal.Close())
+}
+
+// observe makes what looks at the clients from outside.
+func (a *Agent) observe() {
+	w := &watcher{}
+	a.observer = service.NewObserver(service.ObserverConfig[spec]{
+		List: a.sup.List, Get: a.sup.Get, Look: w.look, Tell: a.history.Tell, Log: a.cfg.Log,
+	})
+	a.logs = &service.LogWatch[spec]{
+		List: a.sup.List, Tell: a.history.Tell, Poke: a.observer.Poke, Log: a.cfg.Log,
+		Warnings: map[rathole.Kind]string{
+			rathole.KindConfigInvalid:    "the engine refuses its new config, and goes on with the one that it has",
+			rathole.KindAuthFailed:       "the server refuses the service's token: hand this agent the instance's newest client config",
+			rathole.KindServiceUnknown:   "the server does not know the service: hand this agent the instance's newest client config",
+			rathole.KindProtocolMismatch: "a service is tcp on one side and udp on the other: hand this agent the instance's newest client config",
+			rathole.KindLookupFailed:     "the server's name cannot be resolved: check the name, and this host's DNS",
+			rathole.KindHeartbeatTimeout: "the server has fallen silent: is the network between cut?",
+			rathole.KindHandshakeFailed:  "the two sides do not speak the same transport, or their keys differ",
+		},
+	}
+	a.history.Observer = a.observer
+	a.history.Remember()
 }
 
 func (a *Agent) health() api.Health {
 	return api.Health{
 		Service: "rathole-agent", Version: a.cfg.Version, APILevel: api.Level,
-		Features: []string{}, Engine: a.engine.Version(),
+		Features: []string{"events", "wait"}, Engine: a.engine.Version(),
 	}
 }

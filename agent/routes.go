@@ -2,18 +2,18 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
+	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
 
@@ -30,6 +30,10 @@ type (
 func (a *Agent) routes() {
 	a.readRoutes()
 	a.changeRoutes()
+	a.history.Routes(a.api, api.PathClient, "client", func(id string) error {
+		_, err := a.get(id)
+		return err
+	})
 }
 
 func (a *Agent) readRoutes() {
@@ -41,14 +45,26 @@ func (a *Agent) readRoutes() {
 		return &listOut{Body: api.ClientList{Clients: clients}}, err
 	})
 
+	type getIn struct {
+		ID string `path:"id" doc:"The client's id: its instance's server_id."`
+		service.Wait
+		Want string `query:"wait" enum:"healthy,degraded,down" doc:"Answer once the client has this status, or at the timeout with what it is."`
+	}
 	httpapi.Handle(a.api, huma.Operation{
-		OperationID: "get-client", Method: http.MethodGet, Path: api.PathClient, Summary: "Read a client",
-	}, func(ctx context.Context, in *clientIn) (*clientOut, error) {
-		v, err := a.get(in.ID)
+		OperationID: "get-client", Method: http.MethodGet, Path: api.PathClient, Summary: "Read a client, at once or when it has a status",
+	}, func(ctx context.Context, in *getIn) (*clientOut, error) {
+		timeout, err := in.Duration()
 		if err != nil {
 			return nil, err
 		}
-		return a.answer(ctx, v)
+		v, seen, err := a.observer.Await(ctx, in.ID, api.Status(in.Want), timeout, a.api.Draining())
+		if errors.Is(err, supervisor.ErrNotFound) {
+			err = notFound(in.ID)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &clientOut{Body: shownAs(v, seen)}, nil
 	})
 
 	type logsIn struct {
@@ -119,7 +135,7 @@ func (a *Agent) answer(ctx context.Context, v view) (*clientOut, error) {
 	shown, err := a.show(ctx, v)
 	if err != nil { // an error would say that nothing was done
 		a.cfg.Log.Warn("answering without a look at the sockets", "id", v.Record.ID, "error", err)
-		return &clientOut{Body: a.client(v, kernelView{unread: err})}, nil
+		return &clientOut{Body: shownAs(v, service.Unseen(v, err, api.Connected, api.LocalReachable))}, nil
 	}
 	return &clientOut{Body: shown[0]}, nil
 }
@@ -130,39 +146,22 @@ func (a *Agent) show(ctx context.Context, views ...view) ([]api.Client, error) {
 	if len(views) == 0 {
 		return shown, nil
 	}
-	k, err := look(ctx, controlPorts(views))
+	seen, err := a.observer.Show(ctx, views...)
 	if err != nil {
 		return nil, fmt.Errorf("read the sockets: %w", err)
 	}
 	for i, v := range views {
-		shown[i] = a.client(v, k)
+		shown[i] = shownAs(v, seen[i])
 	}
 	return shown, nil
 }
 
-// client is one client, with what the kernel says of its sockets.
-func (a *Agent) client(v view, k kernelView) api.Client {
+// shownAs is a client as it was seen.
+func shownAs(v view, seen service.Observed) api.Client {
 	rec := v.Record
-	status, conditions := assess(v, k)
 	return api.Client{
-		ServerID: rec.ID, Status: status, Conditions: a.seen.Stamp(rec.ID, conditions),
+		ServerID: rec.ID, Status: seen.Status, Conditions: seen.Conditions,
 		ConfigSHA256: rec.Spec.digest(), RemoteAddr: rec.Spec.RemoteAddr, Services: slices.Sorted(maps.Keys(rec.Spec.Services)),
 		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt,
 	}
-}
-
-// controlPorts are the remote ports of clients, for the kernel's filter.
-func controlPorts(views []view) []api.PortRange {
-	ports := map[int]bool{}
-	for _, v := range views {
-		_, text, err := net.SplitHostPort(v.Record.Spec.RemoteAddr)
-		if port, bad := strconv.Atoi(text); err == nil && bad == nil {
-			ports[port] = true
-		}
-	}
-	ranges := make([]api.PortRange, 0, len(ports))
-	for _, p := range slices.Sorted(maps.Keys(ports)) {
-		ranges = append(ranges, api.PortRange{Start: p, End: p})
-	}
-	return ranges
 }

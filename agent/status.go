@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -14,55 +13,23 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/sockets"
 )
 
-// kernelView is what the kernel says of this host's sockets, at one moment.
-type kernelView struct {
-	dialled   []sockets.Socket // TCP ESTABLISHED, with byte counts
-	listening []sockets.Socket // TCP LISTEN
-	bound     []sockets.Socket // UDP
-	unread    error            // why the rest is empty
-}
-
-// look asks the kernel. One call serves any number of clients; ports, if any, are the only control ports of interest.
-func look(ctx context.Context, ports []api.PortRange) (kernelView, error) {
-	var (
-		k   kernelView
-		err error
-	)
-	k.dialled, err = sockets.List(ctx, sockets.Query{
-		Protocol: api.TCP, States: []sockets.State{sockets.Established}, RemotePorts: ports, Info: true,
-	})
-	if err == nil {
-		k.listening, err = sockets.List(ctx, sockets.Query{Protocol: api.TCP, States: []sockets.State{sockets.Listen}})
-	}
-	if err == nil {
-		k.bound, err = sockets.List(ctx, sockets.Query{Protocol: api.UDP})
-	}
-	return k, err
-}
-
 // assess derives a client's conditions and status from the supervisor's view and the kernel's.
-func assess(v view, k kernelView) (api.Status, []api.Condition) {
-	running := service.ProcessRunning(v)
+func assess(v view, k kernelView, ours *sockets.Owned, eye service.Eye) service.Observed {
+	running := service.ProcessRunning(v, eye)
 	if running.Status != api.True {
-		return api.StatusDown, []api.Condition{running, {
+		return service.Observed{Status: api.StatusDown, Conditions: []api.Condition{running, {
 			Type: api.Connected, Status: api.False, Reason: running.Reason, Message: "the engine does not run",
-		}}
+		}}}
 	}
-	connected, local := connectedCondition(v, k), localCondition(v, k)
-	if k.unread != nil {
-		for _, c := range []*api.Condition{&connected, &local} {
-			c.Status, c.Reason, c.Message = api.Unknown, "unknown", k.unread.Error()
-		}
-	}
-	conditions := []api.Condition{running, connected, local}
+	connected, local := connectedCondition(v, k, ours, eye.Explain), localCondition(v, k)
+	seen := service.Observed{Status: api.StatusHealthy, Conditions: []api.Condition{running, connected, local}}
 	switch {
 	case connected.Status != api.True:
-		return api.StatusDown, conditions
+		seen.Status = api.StatusDown
 	case local.Status == api.False:
-		return api.StatusDegraded, conditions
-	default:
-		return api.StatusHealthy, conditions
+		seen.Status = api.StatusDegraded
 	}
+	return seen
 }
 
 // dialledSYN is the byte by which the kernel's count of acknowledged bytes is larger at the end that dialled: its SYN.
@@ -70,20 +37,23 @@ const dialledSYN = 1
 
 // connectedCondition counts the client's control channels: as seen from here, what the server has received was
 // acknowledged, and what it has sent was received.
-func connectedCondition(v view, k kernelView) api.Condition {
+func connectedCondition(v view, k kernelView, ours *sockets.Owned, explain bool) api.Condition {
 	spec := v.Record.Spec
 	c := api.Condition{Type: api.Connected, Status: api.True, Reason: "connected", Message: "every service's control channel to " + spec.RemoteAddr + " is established"}
-	ours, err := sockets.Of(v.Process.PID, v.Record.UnixUID)
-	if err != nil {
-		c.Status, c.Reason, c.Message = api.Unknown, "unknown", "the engine's sockets cannot be read: "+err.Error()
-		return c
-	}
 	channel := engine.ControlChannel(spec.Transport)
 	have := 0
-	for _, s := range k.dialled {
-		if ours(s) && s.BytesAcked == channel.FromClient+dialledSYN && s.BytesReceived >= channel.FromServer {
+	server, name := netip.ParseAddr(spec.remoteHost())
+	for _, s := range k.dialled[spec.remotePort()] {
+		if name == nil && s.Remote.Addr() != server.Unmap() {
+			continue // of another agent on this machine, whose engines may run as the same users
+		}
+		if ours.Has(s) && s.BytesAcked == channel.FromClient+dialledSYN && s.BytesReceived >= channel.FromServer {
 			have++
 		}
+	}
+	if err := ours.Err(); err != nil {
+		c.Status, c.Reason, c.Message = api.Unknown, "unknown", "the engine's sockets cannot be read: "+err.Error()
+		return c
 	}
 	switch want := len(spec.Services); {
 	case want == 0:
@@ -94,7 +64,10 @@ func connectedCondition(v view, k kernelView) api.Condition {
 		c.Message = fmt.Sprintf("%d of %d services are connected to %s: does the server run the same revision?", have, want, spec.RemoteAddr)
 	default:
 		c.Status, c.Reason = api.False, "not_connected"
-		c.Message = "not connected to " + spec.RemoteAddr + complaint(v)
+		c.Message = "not connected to " + spec.RemoteAddr
+		if explain {
+			c.Message += complaint(v)
+		}
 	}
 	return c
 }
@@ -147,14 +120,4 @@ func localCondition(v view, k kernelView) api.Condition {
 		c.Status, c.Reason, c.Message = api.Unknown, "not_visible", strings.Join(slices.Compact(unseen), ", ")+" is not on this machine, so its sockets cannot be seen from here"
 	}
 	return c
-}
-
-func (k kernelView) listensOn(proto api.Protocol, addr netip.AddrPort) bool {
-	all := k.listening
-	if proto == api.UDP {
-		all = k.bound
-	}
-	return slices.ContainsFunc(all, func(s sockets.Socket) bool {
-		return s.Local.Port() == addr.Port() && s.Remote.Port() == 0 && sockets.Overlaps(s.Local.Addr(), addr.Addr())
-	})
 }

@@ -105,7 +105,6 @@ func (m *Manager) remove(ctx context.Context, id string) error {
 // gone is told by the supervisor when nothing of an instance is left: only now its ports are free.
 func (m *Manager) gone(id string) {
 	m.ports.release(id, nil)
-	m.observer.seen.Forget(id)
 	m.prober.forget(id)
 }
 

@@ -2,38 +2,35 @@ package manager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
-)
-
-// A waiting GET looks again after waitPoll, and then ever more rarely, up to waitPollMax: a tunnel is up within a few
-// milliseconds of its client's start, or else it takes seconds.
-const (
-	waitPoll    = 10 * time.Millisecond
-	waitPollMax = 200 * time.Millisecond
+	"github.com/satishost/terraform-provider-rathole/internal/service"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
 
 // show gives instances as callers see them, with a status of this moment.
 func (m *Manager) show(ctx context.Context, views ...view) ([]api.Instance, error) {
-	var only *spec
-	if len(views) == 1 {
-		only = &views[0].Record.Spec
-	}
-	k, err := m.observer.look(ctx, only)
+	seen, err := m.observer.Show(ctx, views...)
 	if err != nil {
 		return nil, fmt.Errorf("read the sockets: %w", err)
 	}
 	shown := make([]api.Instance, len(views))
 	for i, v := range views {
-		shown[i] = m.instance(v)
-		shown[i].Status, shown[i].Conditions = m.observer.assess(v, k, m.prober.condition(v))
-		m.observer.noteConnection(ctx, v, k)
+		shown[i] = m.shown(v, seen[i])
 	}
 	return shown, nil
+}
+
+// shown is an instance as it was seen.
+func (m *Manager) shown(v view, seen service.Observed) api.Instance {
+	i := m.instance(v)
+	i.Status, i.Conditions = seen.Status, append(slices.Clone(seen.Conditions), m.prober.condition(v)...)
+	return i
 }
 
 // showOne is show for one instance.
@@ -78,29 +75,14 @@ func (m *Manager) warnings(s spec) []string {
 
 // await answers once an instance has a status, or with what it is when the time is over.
 func (m *Manager) await(ctx context.Context, id string, want api.Status, timeout time.Duration) (view, api.Instance, error) {
-	deadline := time.NewTimer(timeout)
-	defer deadline.Stop()
-	pause := waitPoll
-	for last := false; ; {
-		v, err := m.get(id)
-		if err != nil {
-			return view{}, api.Instance{}, err
-		}
-		shown, err := m.showOne(ctx, v)
-		if err != nil || last || want == "" || shown.Status == want {
-			return v, shown, err
-		}
-		select {
-		case <-time.After(pause):
-			pause = min(pause*5/4, waitPollMax)
-		case <-deadline.C:
-			last = true
-		case <-m.api.Draining():
-			last = true
-		case <-ctx.Done():
-			return view{}, api.Instance{}, ctx.Err()
-		}
+	v, seen, err := m.observer.Await(ctx, id, want, timeout, m.api.Draining())
+	if errors.Is(err, supervisor.ErrNotFound) {
+		err = notFound(id)
 	}
+	if err != nil {
+		return view{}, api.Instance{}, err
+	}
+	return v, m.shown(v, seen), nil
 }
 
 // portOf is the port of an address:port in a config; 0 if it has none.

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
+	"github.com/satishost/terraform-provider-rathole/internal/events"
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
@@ -37,7 +39,9 @@ type Manager struct {
 	backend  *process.Backend
 	sup      *supervisor.Supervisor[spec]
 	ports    *ports
-	observer *observer
+	observer *service.Observer[spec]
+	history  *service.History[spec]
+	logs     *service.LogWatch[spec]
 	prober   *prober
 	api      *httpapi.API
 	byID     service.Keyed
@@ -70,12 +74,12 @@ func New(cfg Config) (*Manager, error) {
 		backend: backend,
 		ports:   newPorts(cfg, ephemeral),
 	}
+	m.history = &service.History[spec]{Journal: events.Open(filepath.Join(cfg.Logs, events.FileName), events.Options{Log: cfg.Log})}
 	m.sup = supervisor.New(supervisor.Config[spec]{
 		Store: store, Backend: backend, Rules: rules{engine.Rules[spec]{Engine: m.engine, Rest: rest}, cfg.Bind},
-		Log: cfg.Log, UIDs: cfg.UIDs, Loaded: m.index, Gone: m.gone, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
+		Log: cfg.Log, UIDs: cfg.UIDs, Loaded: m.index, Gone: m.gone, Event: m.history.Happened, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
 	})
-	m.observer = newObserver(m.cfg, m.sup)
-	m.prober = newProber(m.cfg, m.sup, m.observer)
+	m.observe()
 	m.api = httpapi.New(httpapi.Config{
 		Title: "rathole-manager", Version: cfg.Version, Token: cfg.Token, Log: cfg.Log,
 		Problem: engine.Problem, Health: m.health, Ready: m.sup.IsReady, Alarm: m.sup.Alarm,
@@ -84,6 +88,27 @@ func New(cfg Config) (*Manager, error) {
 	m.routes()
 	service.ReconcileRoutes(m.api, m.sup)
 	return m, nil
+}
+
+// observe makes what looks at the instances from outside.
+func (m *Manager) observe() {
+	w := &watcher{control: m.cfg.Control, bind: m.cfg.Bind, sup: m.sup, log: m.cfg.Log}
+	m.prober = newProber(m.cfg, m.sup, w)
+	m.observer = service.NewObserver(service.ObserverConfig[spec]{
+		List: m.sup.List, Get: m.sup.Get, Look: w.look, Tell: m.history.Tell, Log: m.cfg.Log,
+	})
+	m.logs = &service.LogWatch[spec]{
+		List: m.sup.List, Tell: m.history.Tell, Poke: m.observer.Poke, Log: m.cfg.Log,
+		// Not what a stranger on the control port can cause as he likes.
+		Warnings: map[rathole.Kind]string{
+			rathole.KindConfigInvalid:  "the engine refuses its new config, and goes on with the one that it has",
+			rathole.KindAuthFailed:     "a client came with a wrong token: it runs another revision's config, or is not ours",
+			rathole.KindServiceUnknown: "a client asked for a service that this instance does not have: it runs another revision's config, or is not ours",
+		},
+	}
+	w.fights = m.logs.Fights
+	m.history.Observer = m.observer
+	m.history.Remember()
 }
 
 // Run supervises the instances until ctx ends.
@@ -111,10 +136,11 @@ func (m *Manager) Run(ctx context.Context) error {
 		}
 		m.cfg.Log.Info("ready", "instances", len(m.sup.List()))
 		wg.Go(func() { m.prober.run(ctx) })
-		m.observer.run(ctx)
+		wg.Go(func() { m.logs.Run(ctx) })
+		m.observer.Run(ctx)
 	})
 	wg.Wait()
-	return err
+	return errors.Join(err, m.history.Journal.Close())
 }
 
 // index gives every record its ports. An unreadable record's ports are what its engine was last told.
@@ -151,6 +177,6 @@ func configured(c rathole.ServerConfig) map[socket]string {
 func (m *Manager) health() api.Health {
 	return api.Health{
 		Service: "rathole-manager", Version: m.cfg.Version, APILevel: api.Level,
-		Features: []string{"dry_run", "idempotency_key", "probe", "wait"}, Engine: m.engine.Version(),
+		Features: []string{"dry_run", "events", "idempotency_key", "probe", "rotate", "wait"}, Engine: m.engine.Version(),
 	}
 }

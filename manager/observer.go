@@ -4,9 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/sockets"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
@@ -15,98 +17,119 @@ import (
 // hintConnected notes when a client was first seen connected: it tells "inactive" from "down" after a restart.
 const hintConnected = "first_connected_at"
 
-// observePeriod is how often the kernel is asked whether instances that never had a client have one now.
-const observePeriod = time.Second
+// fewViews is up to how many instances the kernel is asked about by their ports; more of them are picked out of all.
+const fewViews = 8
 
-// observer reads the sockets of all instances and remembers only when each condition last changed.
-type observer struct {
+// watcher asks the kernel about instances.
+type watcher struct {
 	control []api.PortRange
 	bind    netip.Addr
 	sup     *supervisor.Supervisor[spec]
 	log     *slog.Logger
-
-	seen service.Transitions
+	owners  sockets.Owners
+	// fights tells whether two clients push each other out of an instance.
+	fights func(id string) bool
 }
 
-func newObserver(c Config, sup *supervisor.Supervisor[spec]) *observer {
-	return &observer{control: c.Control, bind: c.Bind, sup: sup, log: c.Log}
+// look looks at instances, once for all of them.
+func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec], error) {
+	k, err := w.ask(ctx, views)
+	return func(v view, eye service.Eye) service.Observed {
+		w.noteConnection(ctx, v, k)
+		return w.assess(v, k, eye)
+	}, err
 }
 
-// look asks the kernel. One call serves any number of instances; only says which one, if a single one is meant.
-func (o *observer) look(ctx context.Context, only *spec) (kernelView, error) {
-	control, public := o.control, []api.PortRange(nil)
-	if only != nil {
-		control = []api.PortRange{{Start: only.ControlPort, End: only.ControlPort}}
-		for s, service := range only.sockets() {
-			if service != "" {
-				public = append(public, api.PortRange{Start: s.port, End: s.port})
+func (w *watcher) assess(v view, k kernelView, eye service.Eye) service.Observed {
+	return assess(v, k, w.owners.Of(v.Process.PID, v.Record.UnixUID), eye, w.fights(v.Record.ID))
+}
+
+// ask asks the kernel about the sockets of instances.
+func (w *watcher) ask(ctx context.Context, views []view) (kernelView, error) {
+	control, public := w.control, []api.PortRange(nil)
+	if len(views) <= fewViews {
+		control = nil
+		for _, v := range views {
+			for s, service := range v.Record.Spec.sockets() {
+				if service != "" {
+					public = append(public, api.PortRange{Start: s.port, End: s.port})
+					continue
+				}
+				control = append(control, api.PortRange{Start: s.port, End: s.port})
 			}
 		}
+	} else {
+		w.forget(views)
 	}
-	var err error
-	k := kernelView{bind: o.bind}
-	k.control, err = o.established(ctx, control)
+	k := kernelView{bind: w.bind}
+	established, err := sockets.List(ctx, sockets.Query{
+		Protocol: api.TCP, States: []sockets.State{sockets.Established}, LocalPorts: control, Info: true,
+	})
+	var listening, bound []sockets.Socket
 	if err == nil {
-		k.listening, err = sockets.List(ctx, sockets.Query{Protocol: api.TCP, States: []sockets.State{sockets.Listen}, LocalPorts: public})
+		listening, err = sockets.List(ctx, sockets.Query{Protocol: api.TCP, States: []sockets.State{sockets.Listen}, LocalPorts: public})
 	}
 	if err == nil {
-		k.bound, err = sockets.List(ctx, sockets.Query{Protocol: api.UDP, LocalPorts: public})
+		bound, err = sockets.List(ctx, sockets.Query{Protocol: api.UDP, LocalPorts: public})
 	}
+	k.control, k.listening, k.bound = byPort(established), byPort(listening), byPort(bound)
 	return k, err
 }
 
-// assess gives an instance's status and conditions, with more that are no part of the status, and the times of their
-// changes.
-func (o *observer) assess(v view, k kernelView, more []api.Condition) (api.Status, []api.Condition) {
-	status, conditions := assess(v, k)
-	return status, o.seen.Stamp(v.Record.ID, append(conditions, more...))
-}
-
-// run notes the first connection of each instance until ctx ends.
-func (o *observer) run(ctx context.Context) {
-	tick := time.NewTicker(observePeriod)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		o.noteConnections(ctx)
+// forget drops what is known of processes that are gone.
+func (w *watcher) forget(views []view) {
+	pids := make(map[int]struct{}, len(views))
+	for _, v := range views {
+		pids[v.Process.PID] = struct{}{}
 	}
-}
-
-func (o *observer) noteConnections(ctx context.Context) {
-	control, err := o.established(ctx, o.control)
-	if err != nil {
-		o.log.Error("read the sockets", "error", err)
-		return
-	}
-	if len(control) == 0 {
-		return // nobody is connected to anything: no instance need be looked at
-	}
-	k := kernelView{bind: o.bind, control: control}
-	for _, v := range o.sup.List() {
-		if v.Record.Desired == supervisor.Running {
-			o.noteConnection(ctx, v, k)
-		}
-	}
-}
-
-// established lists the connections to control ports.
-func (o *observer) established(ctx context.Context, control []api.PortRange) ([]sockets.Socket, error) {
-	return sockets.List(ctx, sockets.Query{
-		Protocol: api.TCP, States: []sockets.State{sockets.Established}, LocalPorts: control, Info: true,
-	})
+	w.owners.Keep(pids)
 }
 
 // noteConnection keeps the moment at which an instance's client was first seen.
-func (o *observer) noteConnection(ctx context.Context, v view, k kernelView) {
-	if v.Hints[hintConnected] != "" || k.connected(v.Record.Spec.ControlPort, v.Record.Spec.Transport) == 0 {
+func (w *watcher) noteConnection(ctx context.Context, v view, k kernelView) {
+	if v.Hints[hintConnected] != "" || v.Record.Desired != supervisor.Running || k.connected(v.Record.Spec) == 0 {
 		return
 	}
-	err := o.sup.SetHint(ctx, v.Record.ID, hintConnected, time.Now().UTC().Format(time.RFC3339Nano))
+	err := w.sup.SetHint(ctx, v.Record.ID, hintConnected, time.Now().UTC().Format(time.RFC3339Nano))
 	if err != nil {
-		o.log.Warn("note the first connection", "id", v.Record.ID, "error", err)
+		w.log.Warn("note the first connection", "id", v.Record.ID, "error", err)
 	}
+}
+
+// kernelView is what the kernel says of the sockets that matter, at one moment, by local port.
+type kernelView struct {
+	bind      netip.Addr               // of the manager's ports: another manager may have the same numbers on another address
+	control   map[int][]sockets.Socket // ESTABLISHED, local port among the control ports
+	listening map[int][]sockets.Socket // TCP LISTEN
+	bound     map[int][]sockets.Socket // UDP
+}
+
+func byPort(list []sockets.Socket) map[int][]sockets.Socket {
+	m := make(map[int][]sockets.Socket, len(list))
+	for _, s := range list {
+		port := int(s.Local.Port())
+		m[port] = append(m[port], s)
+	}
+	return m
+}
+
+// connected counts the control channels of an instance's client.
+func (k kernelView) connected(s spec) int {
+	channel := engine.ControlChannel(string(s.Transport))
+	n := 0
+	for _, c := range k.control[s.ControlPort] {
+		if sockets.Overlaps(c.Local.Addr(), k.bind) && c.BytesReceived == channel.FromClient && c.BytesAcked >= channel.FromServer {
+			n++
+		}
+	}
+	return n
+}
+
+// on lists who has a port, on the manager's address or on one that overlaps it.
+func (k kernelView) on(s socket) []sockets.Socket {
+	all := k.listening[s.port]
+	if s.protocol == api.UDP {
+		all = k.bound[s.port]
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(x sockets.Socket) bool { return !sockets.Overlaps(x.Local.Addr(), k.bind) })
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
 	"github.com/satishost/terraform-provider-rathole/internal/probe"
-	"github.com/satishost/terraform-provider-rathole/internal/sockets"
+	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
 
@@ -29,7 +29,7 @@ type prober struct {
 	from     netip.Addr // the public ports' address, as this machine dials it
 	interval time.Duration
 	sup      *supervisor.Supervisor[spec]
-	observer *observer
+	watcher  *watcher
 	slots    chan struct{}
 
 	mu   sync.Mutex
@@ -42,17 +42,18 @@ type probed struct {
 	uid      string
 	revision int64
 	at       time.Time
+	since    time.Time // when reachable became what it is
 	report   api.ProbeReport
 	took     map[string]time.Duration // by service
 }
 
-func newProber(c Config, sup *supervisor.Supervisor[spec], o *observer) *prober {
+func newProber(c Config, sup *supervisor.Supervisor[spec], w *watcher) *prober {
 	from := c.Bind
 	if from.IsUnspecified() {
 		from = netip.AddrFrom4([4]byte{127, 0, 0, 1}) // [::] is bound only where its sockets take IPv4 too
 	}
 	return &prober{
-		from: from, interval: c.ProbeInterval, sup: sup, observer: o,
+		from: from, interval: c.ProbeInterval, sup: sup, watcher: w,
 		slots: make(chan struct{}, maxProbes), last: map[string]probed{}, busy: map[string]bool{},
 	}
 }
@@ -164,17 +165,17 @@ func (p *prober) explain(ctx context.Context, v view, all map[string]api.ProbeRe
 	if err != nil || v.Record.Revision != revision {
 		return // what was seen stands, of something that is no more
 	}
-	k, err := p.observer.look(context.WithoutCancel(ctx), &v.Record.Spec)
+	k, err := p.watcher.ask(context.WithoutCancel(ctx), []view{v})
 	if err != nil {
 		return // likewise, unexplained
 	}
-	_, conditions := assess(v, k)
+	conditions := p.watcher.assess(v, k, service.Eye{Explain: true}).Conditions
 	broken := slices.IndexFunc(conditions, func(c api.Condition) bool { return c.Status == api.False })
-	ours, err := sockets.Of(v.Process.PID, v.Record.UnixUID)
+	ours := p.watcher.owners.Of(v.Process.PID, v.Record.UnixUID)
 	for name, r := range all {
 		s := socket{v.Record.Spec.Services[name].PublicPort, r.Protocol}
 		switch {
-		case r.OK && err == nil && !k.binds(s, ours):
+		case r.OK && !slices.ContainsFunc(k.on(s), ours.Has) && ours.Err() == nil:
 			r = api.ProbeResult{
 				Protocol: r.Protocol, Kind: r.Kind, Reason: api.ReasonPortStolen,
 				Message: fmt.Sprintf("another program answers on public port %d/%s: stop it", s.port, s.protocol),
@@ -208,7 +209,12 @@ func (p *prober) keep(v view, report api.ProbeReport, took map[string]time.Durat
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last[v.Record.ID] = probed{uid: v.Record.UID, revision: v.Record.Revision, at: time.Now().UTC(), report: report, took: took}
+	now, before := time.Now().UTC(), p.last[v.Record.ID]
+	since := now
+	if before.uid == v.Record.UID && before.report.Reachable == report.Reachable {
+		since = before.since
+	}
+	p.last[v.Record.ID] = probed{uid: v.Record.UID, revision: v.Record.Revision, at: now, since: since, report: report, took: took}
 }
 
 // forget drops an instance that is gone.
@@ -232,12 +238,13 @@ func (p *prober) condition(v view) []api.Condition {
 	if v.Record.Desired != supervisor.Running {
 		return nil
 	}
-	c := api.Condition{Type: api.GameReachable, Status: api.Unknown, Reason: api.ReasonNotProbed}
+	c := api.Condition{Type: api.GameReachable, Status: api.Unknown, Reason: api.ReasonNotProbed, LastTransition: v.Record.UpdatedAt}
 	last, ok := p.latest(v)
 	if !ok {
 		c.Message = "the game was not asked yet: POST " + api.PathProbe + " asks it, RATHOLE_PROBE_INTERVAL asks again and again"
 		return []api.Condition{c}
 	}
+	c.LastTransition = last.since
 	at := last.at.Format(time.RFC3339)
 	c.Message = "no service's probe asks the game"
 	for _, name := range slices.Sorted(maps.Keys(last.report.Services)) {

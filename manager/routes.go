@@ -3,25 +3,18 @@ package manager
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
+	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
-
-// maxWait bounds how long a GET may wait. It stays below the server's write timeout and the idle limits of proxies.
-const maxWait = 50 * time.Second
-
-// defaultWait is how long a GET with wait= and no timeout= waits.
-const defaultWait = 25 * time.Second
 
 const tomlType = "application/toml"
 
@@ -46,6 +39,10 @@ func (m *Manager) routes() {
 	m.rotateRoute()
 	m.configRoute()
 	m.probeRoute()
+	m.history.Routes(m.api, api.PathInstance, "instance", func(id string) error {
+		_, err := m.get(id)
+		return err
+	})
 }
 
 func (m *Manager) createRoute() {
@@ -80,8 +77,7 @@ func (m *Manager) answer(ctx context.Context, status int, v view) (*instanceOut,
 	shown, err := m.showOne(ctx, v)
 	if err != nil { // an error would say that nothing was done
 		m.cfg.Log.Warn("answering without a look at the sockets", "id", v.Record.ID, "error", err)
-		shown = m.instance(v)
-		shown.Status, shown.Conditions = unseen(v, err)
+		shown = m.shown(v, service.Unseen(v, err, api.ClientConnected, api.PortsListening))
 	}
 	return &instanceOut{Status: status, ETag: etag(v), Body: shown}, nil
 }
@@ -102,18 +98,18 @@ func (m *Manager) readRoutes() {
 	})
 
 	type getIn struct {
-		ID      string `path:"id" doc:"The instance's server_id."`
-		Wait    string `query:"wait" enum:"inactive,healthy,degraded,down,disabled" doc:"Answer once the instance has this status, or at the timeout with what it is."`
-		Timeout string `query:"timeout" doc:"How long to wait, such as 25s; at most 50s."`
+		ID string `path:"id" doc:"The instance's server_id."`
+		service.Wait
+		Want string `query:"wait" enum:"inactive,healthy,degraded,down,disabled" doc:"Answer once the instance has this status, or at the timeout with what it is."`
 	}
 	httpapi.Handle(m.api, huma.Operation{
 		OperationID: "get-instance", Method: http.MethodGet, Path: api.PathInstance, Summary: "Read an instance, at once or when it has a status",
 	}, func(ctx context.Context, in *getIn) (*instanceOut, error) {
-		timeout, err := waitTime(in.Timeout)
+		timeout, err := in.Duration()
 		if err != nil {
 			return nil, err
 		}
-		v, shown, err := m.await(ctx, in.ID, api.Status(in.Wait), timeout)
+		v, shown, err := m.await(ctx, in.ID, api.Status(in.Want), timeout)
 		if err != nil {
 			return nil, err
 		}
@@ -145,19 +141,6 @@ func (m *Manager) readRoutes() {
 		}
 		return &logsOut{Body: api.Logs{ServerID: in.ID, Lines: append([]string{}, lines...)}}, nil
 	})
-}
-
-func waitTime(text string) (time.Duration, error) {
-	if text == "" {
-		return defaultWait, nil
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 || d > maxWait {
-		return 0, httpapi.Invalid(api.FieldError{
-			Location: "query.timeout", Value: shorten(text), Message: fmt.Sprintf("timeout must be a duration such as 25s, at most %s", maxWait),
-		})
-	}
-	return d, nil
 }
 
 func (m *Manager) list(ctx context.Context, prefix string, status api.Status, after string, limit int) (api.InstanceList, error) {

@@ -2,108 +2,57 @@ package manager
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
-	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/sockets"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
 
-// kernelView is what the kernel says of the sockets that matter, at one moment.
-type kernelView struct {
-	bind      netip.Addr       // of the manager's ports: another manager may have the same numbers on another address
-	control   []sockets.Socket // ESTABLISHED, local port among the control ports
-	listening []sockets.Socket // TCP LISTEN
-	bound     []sockets.Socket // UDP
-}
-
-// connected counts the control channels on a control port.
-func (k kernelView) connected(port int, t api.Transport) int {
-	channel := engine.ControlChannel(string(t))
-	n := 0
-	for _, s := range k.control {
-		if int(s.Local.Port()) == port && sockets.Overlaps(s.Local.Addr(), k.bind) && s.BytesReceived == channel.FromClient && s.BytesAcked >= channel.FromServer {
-			n++
-		}
-	}
-	return n
-}
-
-// binds tells whether one of an engine's own sockets has a port of a protocol.
-func (k kernelView) binds(s socket, ours func(sockets.Socket) bool) bool {
-	all := k.listening
-	if s.protocol == api.UDP {
-		all = k.bound
-	}
-	return slices.ContainsFunc(all, func(x sockets.Socket) bool {
-		// Two managers on one machine, each with its own address, may have given their engines the same users.
-		return int(x.Local.Port()) == s.port && sockets.Overlaps(x.Local.Addr(), k.bind) && ours(x)
-	})
-}
-
-// taken tells whether anybody has a port.
-func (k kernelView) taken(s socket) bool {
-	all := k.listening
-	if s.protocol == api.UDP {
-		all = k.bound
-	}
-	return slices.ContainsFunc(all, func(x sockets.Socket) bool {
-		return int(x.Local.Port()) == s.port && sockets.Overlaps(x.Local.Addr(), k.bind)
-	})
-}
-
 // assess derives an instance's conditions and status from the supervisor's view and the kernel's. Nothing of it is
-// stored: what was true a moment ago is not an answer.
-func assess(v view, k kernelView) (api.Status, []api.Condition) {
+// stored: what was true a moment ago is not an answer. fight tells that two clients push each other
+// out.
+func assess(v view, k kernelView, ours *sockets.Owned, eye service.Eye, fight bool) service.Observed {
 	rec := v.Record
 	if rec.Desired == supervisor.Stopped {
-		return api.StatusDisabled, []api.Condition{
+		return service.Observed{Status: api.StatusDisabled, Conditions: []api.Condition{
 			{Type: api.ProcessRunning, Status: api.False, Reason: "disabled", Message: "enabled = false: ports and secrets are kept, nothing runs"},
-		}
+		}}
 	}
-	running := service.ProcessRunning(v)
+	running := service.ProcessRunning(v, eye)
 	if running.Status != api.True {
 		unknown := func(kind string) api.Condition {
 			return api.Condition{Type: kind, Status: api.False, Reason: running.Reason, Message: "the engine does not run"}
 		}
-		return api.StatusDown, []api.Condition{running, unknown(api.ClientConnected), unknown(api.PortsListening)}
+		return service.Observed{
+			Status: api.StatusDown, Conditions: []api.Condition{running, unknown(api.ClientConnected), unknown(api.PortsListening)},
+		}
 	}
-	client, open := clientCondition(v, k), portsCondition(v, k)
-	conditions := []api.Condition{running, client, open}
+	client, open := clientCondition(v, k, fight), portsCondition(v, k, ours)
+	seen := service.Observed{Conditions: []api.Condition{running, client, open}}
 	switch {
 	case client.Status == api.True && open.Status == api.True:
-		return api.StatusHealthy, conditions
-	case client.Status == api.True:
-		return api.StatusDegraded, conditions
+		seen.Status = api.StatusHealthy
+	case client.Status == api.True || fight:
+		seen.Status = api.StatusDegraded
 	case v.Hints[hintConnected] == "":
-		return api.StatusInactive, conditions
+		seen.Status = api.StatusInactive
 	default:
-		return api.StatusDown, conditions
+		seen.Status = api.StatusDown
 	}
+	return seen
 }
 
-// unseen is an instance's status where the kernel's sockets could not be read.
-func unseen(v view, why error) (api.Status, []api.Condition) {
-	status, conditions := assess(v, kernelView{})
-	for i, c := range conditions {
-		if c.Type == api.ClientConnected || c.Type == api.PortsListening {
-			conditions[i] = api.Condition{Type: c.Type, Status: api.Unknown, Reason: "unknown", Message: why.Error()}
-		}
-		conditions[i].LastTransition = time.Now().UTC()
-	}
-	return status, conditions
-}
-
-func clientCondition(v view, k kernelView) api.Condition {
+func clientCondition(v view, k kernelView, fight bool) api.Condition {
 	spec := v.Record.Spec
-	want, have := spec.engineServices(), k.connected(spec.ControlPort, spec.Transport)
+	want, have := spec.engineServices(), k.connected(spec)
 	c := api.Condition{Type: api.ClientConnected, Status: api.True, Reason: "connected", Message: "every service's control channel is established"}
 	switch {
+	case fight:
+		c.Status, c.Reason = api.False, service.ReasonTwoClients
+		c.Message = "two clients with this instance's config push each other out, again and again: stop one of them, or give the instance new secrets"
 	case have >= want:
 	case have > 0:
 		c.Status, c.Reason = api.False, "partly_connected"
@@ -118,25 +67,28 @@ func clientCondition(v view, k kernelView) api.Condition {
 	return c
 }
 
-func portsCondition(v view, k kernelView) api.Condition {
+func portsCondition(v view, k kernelView, ours *sockets.Owned) api.Condition {
 	c := api.Condition{Type: api.PortsListening, Status: api.True, Reason: "listening", Message: "every public port is open"}
-	ours, err := sockets.Of(v.Process.PID, v.Record.UnixUID)
-	if err != nil {
-		c.Status, c.Reason, c.Message = api.Unknown, "unknown", "the engine's sockets cannot be read: "+err.Error()
-		return c
-	}
 	var missing []string
 	stolen := false
 	for s, service := range v.Record.Spec.sockets() {
-		if service == "" || k.binds(s, ours) {
+		if service == "" {
+			continue
+		}
+		holders := k.on(s)
+		if slices.ContainsFunc(holders, ours.Has) {
 			continue
 		}
 		name := fmt.Sprintf("%d/%s", s.port, s.protocol)
-		if k.taken(s) {
+		if len(holders) > 0 {
 			name += " (another program has it)"
 			stolen = true
 		}
 		missing = append(missing, name)
+	}
+	if err := ours.Err(); err != nil {
+		c.Status, c.Reason, c.Message = api.Unknown, "unknown", "the engine's sockets cannot be read: "+err.Error()
+		return c
 	}
 	if len(missing) == 0 {
 		return c

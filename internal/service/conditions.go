@@ -3,29 +3,29 @@ package service
 import (
 	"fmt"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/limits"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
-	"github.com/satishost/terraform-provider-rathole/internal/supervisor/process"
 )
 
 // ProcessRunning is the condition that a unit's engine runs, and why not.
-func ProcessRunning[S any](v supervisor.View[S]) api.Condition {
+func ProcessRunning[S any](v supervisor.View[S], eye Eye) api.Condition {
 	c := api.Condition{
 		Type: api.ProcessRunning, Status: api.True, Reason: "running",
 		Message: fmt.Sprintf("rathole runs as process %d", v.Process.PID),
 	}
 	adopted := v.Phase == supervisor.PhaseStarting && v.Process.Adopted && v.Process.Exit == nil
 	switch {
-	case (v.Phase == supervisor.PhaseRunning || adopted) && process.Stopped(v.Process.PID):
+	case (v.Phase == supervisor.PhaseRunning || adopted) && eye.Stopped:
 		c.Reason = "stopped"
 		c.Message = fmt.Sprintf("process %d is stopped by a signal (SIGSTOP) or a debugger: it exists and does nothing", v.Process.PID)
-	case v.Phase == supervisor.PhaseRunning || adopted:
+	case (v.Phase == supervisor.PhaseRunning || adopted) && eye.Explain:
 		return troubled(c, v.Process)
+	case v.Phase == supervisor.PhaseRunning || adopted:
+		return c
 	case v.Phase == supervisor.PhaseBackoff && v.Failure != nil && v.Process.PID != 0 && v.Process.Exit == nil:
 		// What failed is to replace it, or to give it a new config.
 		c.Reason, c.Message = v.Failure.Reason, fmt.Sprintf("process %d goes on as it was: %s", v.Process.PID, v.Failure.Message)
@@ -66,36 +66,4 @@ func nextTry(at time.Time) string {
 		return ""
 	}
 	return fmt.Sprintf("; next try in %d s", (left+time.Second-1)/time.Second)
-}
-
-// Transitions remembers when each condition of each unit last changed. The zero value is ready for use.
-type Transitions struct {
-	mu   sync.Mutex
-	seen map[string]map[string]api.Condition // by unit and condition type
-}
-
-// Stamp fills in the times of a unit's conditions and returns them.
-func (t *Transitions) Stamp(id string, conditions []api.Condition) []api.Condition {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	before, now := t.seen[id], map[string]api.Condition{}
-	for i, c := range conditions {
-		c.LastTransition = time.Now().UTC()
-		if b, ok := before[c.Type]; ok && b.Status == c.Status {
-			c.LastTransition = b.LastTransition
-		}
-		conditions[i], now[c.Type] = c, c
-	}
-	if t.seen == nil {
-		t.seen = map[string]map[string]api.Condition{}
-	}
-	t.seen[id] = now
-	return conditions
-}
-
-// Forget drops a unit that is gone.
-func (t *Transitions) Forget(id string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.seen, id)
 }

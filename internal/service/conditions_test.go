@@ -22,7 +22,7 @@ func TestProcessRunningTellsTheNextTry(t *testing.T) {
 		"now":   {time.Now(), "the engine exited with code 1"},
 	} {
 		failed.NextTry = c.next
-		got := ProcessRunning(failed)
+		got := ProcessRunning(failed, Eye{Explain: true})
 		if got.Status != api.False || got.Reason != "exited" || got.Message != c.want {
 			t.Errorf("%s: %+v, want the message %q", name, got, c.want)
 		}

@@ -1,0 +1,172 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/rathole"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+)
+
+const (
+	// watchPeriod is how often the sizes of the logs are looked at. A log that did not grow costs one stat.
+	watchPeriod = time.Second
+	// watchWindow is how much of a log is read at a time, in bytes. An engine that writes more in a second says the same
+	// again and again.
+	watchWindow = 64 << 10
+	// quiet is for how long a complaint must not have been heard until it is news again.
+	quiet = time.Minute
+	// A service whose control channel was pushed out fightCount times within fightWindow has two clients: one that comes back
+	// from a broken network does it once.
+	fightCount  = 5
+	fightWindow = 30 * time.Second
+)
+
+// ReasonTwoClients is the reason of ClientConnected while two clients push each other out.
+const ReasonTwoClients = "two_clients"
+
+// LogWatch reads what the engines log, for what no socket shows.
+type LogWatch[S any] struct {
+	List func() []supervisor.View[S]
+	Tell func(api.Event)
+	Poke func(id string) // a unit is to be looked at: its status may have changed
+	// Warnings are the kinds of lines that are told, with what they mean.
+	Warnings map[rathole.Kind]string
+	Log      *slog.Logger
+
+	mu   sync.Mutex
+	logs map[string]*watched
+}
+
+// watched is the log of one unit.
+type watched struct {
+	path     string
+	offset   int64
+	heard    map[rathole.Kind]time.Time // when each complaint was last heard
+	pushed   map[string][]time.Time     // when each service's channel was pushed out, within the window
+	fighting bool
+}
+
+// Run watches until ctx ends.
+func (w *LogWatch[S]) Run(ctx context.Context) {
+	tick := time.NewTicker(watchPeriod)
+	defer tick.Stop()
+	for {
+		w.look(time.Now())
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Fights tells whether two clients push each other out of a unit.
+func (w *LogWatch[S]) Fights(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.logs[id]
+	return l != nil && l.fighting
+}
+
+func (w *LogWatch[S]) look(now time.Time) {
+	logs := map[string]*watched{} // of the units that are still there
+	for _, v := range w.List() {
+		id, p := v.Record.ID, v.Process
+		if p.Log == "" {
+			continue
+		}
+		l := w.logs[id]
+		if l == nil {
+			l = &watched{path: p.Log, offset: p.LogOffset, heard: map[rathole.Kind]time.Time{}, pushed: map[string][]time.Time{}}
+			if p.Adopted {
+				l.offset = size(p.Log) // what it said before was for an earlier run of this service
+			}
+		}
+		logs[id] = l
+		w.read(id, l, now)
+	}
+	w.mu.Lock()
+	w.logs = logs
+	w.mu.Unlock()
+}
+
+func size(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+func (w *LogWatch[S]) read(id string, l *watched, now time.Time) {
+	if size(l.path) != l.offset {
+		lines, next, err := rathole.ReadLog(l.path, l.offset, watchWindow)
+		if err == nil && len(lines) > 0 && size(l.path)-next > watchWindow {
+			_, next, err = rathole.ReadLog(l.path, next, 0)
+		}
+		if err != nil {
+			w.Log.Warn("read the log", "id", id, "error", err)
+			return
+		}
+		l.offset = next
+		for _, text := range lines {
+			w.hear(id, l, rathole.ParseLine(text), now)
+		}
+	}
+	w.judge(id, l, now)
+}
+
+func (w *LogWatch[S]) hear(id string, l *watched, line rathole.Line, now time.Time) {
+	if line.Kind == rathole.KindPreempted {
+		l.pushed[line.Service] = append(l.pushed[line.Service], now)
+		return
+	}
+	meaning, told := w.Warnings[line.Kind]
+	if !told {
+		return
+	}
+	last, before := l.heard[line.Kind]
+	l.heard[line.Kind] = now
+	if before && now.Sub(last) < quiet {
+		return
+	}
+	if line.Service != "" {
+		meaning = fmt.Sprintf("%s (service %s)", meaning, line.Service)
+	}
+	w.Tell(api.Event{ServerID: id, Type: api.EventEngineWarning, Reason: string(line.Kind), Message: meaning})
+}
+
+// judge decides whether two clients fight.
+func (w *LogWatch[S]) judge(id string, l *watched, now time.Time) {
+	fighting := false
+	for service, times := range l.pushed {
+		for len(times) > 0 && now.Sub(times[0]) > fightWindow {
+			times = times[1:]
+		}
+		if len(times) == 0 {
+			delete(l.pushed, service)
+			continue
+		}
+		l.pushed[service] = times
+		fighting = fighting || len(times) >= fightCount
+	}
+	if fighting == l.fighting {
+		return
+	}
+	w.mu.Lock()
+	l.fighting = fighting
+	w.mu.Unlock()
+	if fighting {
+		w.Tell(api.Event{
+			ServerID: id, Type: api.EventTwoClients,
+			Message: "two clients with this instance's config push each other out, again and again: stop one of them",
+		})
+	}
+	w.Poke(id)
+}

@@ -1,0 +1,299 @@
+package service
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor/process"
+)
+
+const (
+	// allPeriod is how often every unit is looked at, and somePeriod how often those are that somebody waits for: it is what
+	// a waiting caller learns of a change too late, at most.
+	allPeriod  = time.Second
+	somePeriod = 20 * time.Millisecond
+	// A look is followed by a pause of so many times what it cost. All looks together so stay below 1 % of a core, and below
+	// a fifth of one while somebody waits, however many sockets there are.
+	allShare  = 150
+	someShare = 4
+	// maxPeriod bounds the pause all the same.
+	maxPeriod = 10 * time.Second
+	// turns: /proc is asked in each look for one unit in so many whether its process is stopped, which no socket shows.
+	turns = 5
+)
+
+// Observed is what was seen of a unit at one moment.
+type Observed struct {
+	Status     api.Status
+	Conditions []api.Condition // with the times of their changes, as far as this process saw
+}
+
+// Eye says how closely a unit is looked at.
+type Eye struct {
+	Stopped bool // its process was found stopped by a signal or a debugger
+	Explain bool // the messages are read by somebody, and may cost something
+}
+
+// Assess derives what is to be said of a unit. It belongs to one look at the kernel.
+type Assess[S any] func(v supervisor.View[S], eye Eye) Observed
+
+// ObserverConfig is what an Observer works with; all of it is required.
+type ObserverConfig[S any] struct {
+	List func() []supervisor.View[S]
+	Get  func(id string) (supervisor.View[S], error)
+	// Look asks the kernel about the sockets of these units, once for all of them.
+	Look func(ctx context.Context, views []supervisor.View[S]) (Assess[S], error)
+	// Tell is told of changes, as events.
+	Tell func(api.Event)
+	Log  *slog.Logger
+}
+
+// Observer looks at units from outside, through the kernel: at all of them from time to time, at once at those that are
+// asked for, and often at those that somebody waits for. It remembers when each condition last changed and tells of changes.
+type Observer[S any] struct {
+	cfg  ObserverConfig[S]
+	wake chan struct{}
+
+	mu      sync.Mutex
+	units   map[string]*sighting
+	waiters map[*waiter[S]]struct{}
+	due     map[string]time.Time // units that deserve a look before the next one at all
+	turn    int
+}
+
+type waiter[S any] struct {
+	id   string
+	want api.Status
+	done chan answer[S] // takes one
+}
+
+type answer[S any] struct {
+	view supervisor.View[S]
+	seen Observed
+	err  error
+}
+
+// NewObserver returns an observer that answers Show; the rest begins with Run.
+func NewObserver[S any](cfg ObserverConfig[S]) *Observer[S] {
+	return &Observer[S]{
+		cfg: cfg, wake: make(chan struct{}, 1),
+		units: map[string]*sighting{}, waiters: map[*waiter[S]]struct{}{}, due: map[string]time.Time{},
+	}
+}
+
+// Show looks at units now.
+func (o *Observer[S]) Show(ctx context.Context, views ...supervisor.View[S]) ([]Observed, error) {
+	taken := time.Now()
+	assess, err := o.cfg.Look(ctx, views)
+	if err != nil {
+		return nil, err
+	}
+	seen := make([]Observed, len(views))
+	for i, v := range views {
+		seen[i] = o.record(v, taken, assess, Eye{Stopped: stopped(v), Explain: true})
+	}
+	return seen, nil
+}
+
+// Await answers once a unit has a status; with what it is when the time is over or the service drains; and at once if no
+// status is wanted. All who wait share one look.
+func (o *Observer[S]) Await(ctx context.Context, id string, want api.Status, timeout time.Duration, draining <-chan struct{}) (supervisor.View[S], Observed, error) {
+	if want != "" {
+		w := &waiter[S]{id: id, want: want, done: make(chan answer[S], 1)}
+		o.mu.Lock()
+		o.waiters[w] = struct{}{}
+		o.mu.Unlock()
+		o.nudge()
+		defer func() {
+			o.mu.Lock()
+			delete(o.waiters, w)
+			o.mu.Unlock()
+		}()
+		deadline := time.NewTimer(timeout)
+		defer deadline.Stop()
+		select {
+		case a := <-w.done:
+			return a.view, a.seen, a.err
+		case <-deadline.C:
+		case <-draining:
+		case <-ctx.Done():
+			return supervisor.View[S]{}, Observed{}, ctx.Err()
+		}
+	}
+	v, err := o.cfg.Get(id)
+	if err != nil {
+		return v, Observed{}, err
+	}
+	seen, err := o.Show(ctx, v)
+	if err != nil {
+		return v, Observed{}, err
+	}
+	return v, seen[0], nil
+}
+
+// Poke has a unit looked at soon, because something happened to it.
+func (o *Observer[S]) Poke(id string) {
+	o.mu.Lock()
+	o.due[id] = time.Time{}
+	o.mu.Unlock()
+	o.nudge()
+}
+
+func (o *Observer[S]) nudge() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run looks until ctx ends.
+func (o *Observer[S]) Run(ctx context.Context) {
+	all, some := time.NewTimer(0), time.NewTimer(0)
+	defer all.Stop()
+	defer some.Stop()
+	var rested time.Time // when the next look at some may begin
+	for {
+		if next, any := o.nextDue(); any {
+			some.Reset(max(time.Until(next), time.Until(rested)))
+		} else {
+			some.Stop()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-all.C:
+			all.Reset(min(max(allPeriod, o.lookAtAll(ctx)*allShare), maxPeriod))
+		case <-some.C:
+			cost := o.lookAtSome(ctx)
+			rested = time.Now().Add(max(somePeriod-cost, cost*someShare))
+		case <-o.wake:
+		}
+	}
+}
+
+// nextDue is when the next look at some units is due; false if no unit needs one.
+func (o *Observer[S]) nextDue() (next time.Time, any bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.waiters) > 0 {
+		return time.Time{}, true
+	}
+	for _, at := range o.due {
+		if !any || at.Before(next) {
+			next, any = at, true
+		}
+	}
+	return next, any
+}
+
+// lookAtAll looks at every unit and returns what that took.
+func (o *Observer[S]) lookAtAll(ctx context.Context) time.Duration {
+	taken := time.Now()
+	views := o.cfg.List()
+	o.keep(views, taken)
+	if len(views) == 0 {
+		return 0
+	}
+	assess, err := o.cfg.Look(ctx, views)
+	if err != nil {
+		o.complain(ctx, err)
+		return time.Since(taken)
+	}
+	o.turn = (o.turn + 1) % turns
+	for i, v := range views {
+		// A process that was found stopped is looked at each time, so that no two looks contradict each other.
+		close := i%turns == o.turn || o.wasStopped(v.Record.ID)
+		o.record(v, taken, assess, Eye{Stopped: close && stopped(v)})
+	}
+	return time.Since(taken)
+}
+
+// lookAtSome looks at the units that are due and at those that somebody waits for, and answers whom it can.
+func (o *Observer[S]) lookAtSome(ctx context.Context) time.Duration {
+	taken := time.Now()
+	waiting := map[string][]*waiter[S]{}
+	ids := map[string]struct{}{}
+	o.mu.Lock()
+	for w := range o.waiters {
+		waiting[w.id] = append(waiting[w.id], w)
+		ids[w.id] = struct{}{}
+	}
+	for id, at := range o.due {
+		if !at.After(taken) {
+			ids[id] = struct{}{}
+			delete(o.due, id)
+		}
+	}
+	o.mu.Unlock()
+	var views []supervisor.View[S]
+	for id := range ids {
+		v, err := o.cfg.Get(id)
+		if err == nil {
+			views = append(views, v)
+			continue
+		}
+		for _, w := range waiting[id] {
+			o.answer(w, answer[S]{err: err})
+		}
+	}
+	if len(views) == 0 {
+		return time.Since(taken)
+	}
+	assess, err := o.cfg.Look(ctx, views)
+	if err != nil {
+		o.complain(ctx, err)
+		return time.Since(taken)
+	}
+	for _, v := range views {
+		eye := Eye{Stopped: stopped(v)}
+		seen := o.record(v, taken, assess, eye)
+		satisfied := slices.DeleteFunc(waiting[v.Record.ID], func(w *waiter[S]) bool { return w.want != seen.Status })
+		if len(satisfied) == 0 {
+			continue
+		}
+		eye.Explain = true
+		explained := assess(v, eye)
+		stamp(explained.Conditions, seen.Conditions)
+		for _, w := range satisfied {
+			o.answer(w, answer[S]{view: v, seen: explained})
+		}
+	}
+	return time.Since(taken)
+}
+
+// answer ends a waiter's wait, once.
+func (o *Observer[S]) answer(w *waiter[S], a answer[S]) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, waits := o.waiters[w]; waits {
+		delete(o.waiters, w)
+		w.done <- a
+	}
+}
+
+func (o *Observer[S]) complain(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		o.cfg.Log.Error("read the sockets", "error", err)
+	}
+}
+
+// Unseen is what can be said of a unit when the kernel's sockets could not be read: nothing of these conditions.
+func Unseen[S any](v supervisor.View[S], why error, kinds ...string) Observed {
+	seen := Observed{Status: api.StatusDown, Conditions: []api.Condition{ProcessRunning(v, Eye{Stopped: stopped(v), Explain: true})}}
+	for _, kind := range kinds {
+		seen.Conditions = append(seen.Conditions, api.Condition{Type: kind, Status: api.Unknown, Reason: "unknown", Message: why.Error()})
+	}
+	for i := range seen.Conditions {
+		seen.Conditions[i].LastTransition = time.Now().UTC()
+	}
+	return seen
+}
+
+func stopped[S any](v supervisor.View[S]) bool {
+	return v.Process.PID != 0 && v.Process.Exit == nil && process.Stopped(v.Process.PID)
+}
