@@ -192,7 +192,7 @@ func killedMessage(t *testing.T, m *testkit.Manager) string {
 	}
 	// An engine listens a moment before it has said both things that it says at its start, in either order.
 	wait.Eventually(t, 5*time.Second, func() error {
-		log, err := m.Logs(t.Context(), "killed", 10)
+		log, err := m.Logs(t.Context(), "killed", client.LogQuery{Lines: 10})
 		if err == nil && len(log.Lines) < 2 {
 			err = fmt.Errorf("its log is %q", log.Lines)
 		}

@@ -85,7 +85,7 @@ func TestConfigureAndStop(t *testing.T) {
 	if list, err := a.List(t.Context()); err != nil || len(list) != 2 || list[0].ServerID != "one" {
 		t.Errorf("list: %v %+v", err, list)
 	}
-	if logs, err := a.Logs(t.Context(), "one", 10); err != nil || len(logs.Lines) == 0 {
+	if logs, err := a.Logs(t.Context(), "one", client.LogQuery{Lines: 10}); err != nil || len(logs.Lines) == 0 {
 		t.Errorf("logs: %v %+v", err, logs)
 	}
 	if _, err := a.Restart(t.Context(), "one"); err != nil {

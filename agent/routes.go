@@ -12,7 +12,6 @@ import (
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
-	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
@@ -30,6 +29,10 @@ type (
 func (a *Agent) routes() {
 	a.readRoutes()
 	a.changeRoutes()
+	service.LogRoutes(a.api, api.PathClient, "client", func(id string) (string, error) {
+		v, err := a.get(id)
+		return v.Process.Log, err
+	})
 	a.history.Routes(a.api, api.PathClient, "client", func(id string) error {
 		_, err := a.get(id)
 		return err
@@ -65,25 +68,6 @@ func (a *Agent) readRoutes() {
 			return nil, err
 		}
 		return &clientOut{Body: shownAs(v, seen)}, nil
-	})
-
-	type logsIn struct {
-		ID    string `path:"id" doc:"The client's id: its instance's server_id."`
-		Lines int    `query:"lines" minimum:"1" maximum:"10000" default:"100" doc:"The newest so many lines."`
-	}
-	type logsOut struct{ Body api.Logs }
-	httpapi.Handle(a.api, huma.Operation{
-		OperationID: "client-logs", Method: http.MethodGet, Path: api.PathClient + "/logs", Summary: "Read the newest lines of a client's log",
-	}, func(_ context.Context, in *logsIn) (*logsOut, error) {
-		v, err := a.get(in.ID)
-		if err != nil {
-			return nil, err
-		}
-		lines, err := rathole.TailLog(v.Process.Log, in.Lines)
-		if err != nil {
-			return nil, err
-		}
-		return &logsOut{Body: api.Logs{ServerID: in.ID, Lines: append([]string{}, lines...)}}, nil
 	})
 }
 

@@ -148,7 +148,7 @@ func TestRestartAndLogs(t *testing.T) {
 	if err != nil || first.PID == second.PID {
 		t.Fatalf("restart: pid %d and %d, %v", first.PID, second.PID, err)
 	}
-	logs, err := m.Logs(t.Context(), "one", 5)
+	logs, err := m.Logs(t.Context(), "one", client.LogQuery{Lines: 5})
 	if err != nil || len(logs.Lines) == 0 || len(logs.Lines) > 5 || !strings.Contains(strings.Join(logs.Lines, "\n"), "Listening at") {
 		t.Errorf("logs: %v %v", logs, err)
 	}

@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/satishost/terraform-provider-rathole/agent"
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/client"
 	"github.com/satishost/terraform-provider-rathole/internal/events"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
@@ -19,16 +21,14 @@ import (
 )
 
 // told awaits exactly these types of events of an instance, in this order.
-func told(t *testing.T, url string, want ...api.EventType) []api.Event {
+func told(t *testing.T, of func(context.Context, client.EventQuery) (api.EventList, error), want ...api.EventType) []api.Event {
 	t.Helper()
 	var list api.EventList
-	wait.Eventually(t, 15*time.Second, func() error {
-		answer := testkit.Curl(t, "GET", url+"/api/events?server_id=one&since=0", "", "Authorization: Bearer "+testkit.Token)
-		if answer.Status != 200 {
-			t.Fatalf("%d %s", answer.Status, answer.Body)
+	wait.Eventually(t, 15*time.Second, func() (err error) {
+		list, err = of(t.Context(), client.EventQuery{ServerID: "one", After: new(int64)})
+		if err != nil {
+			return err
 		}
-		list = api.EventList{}
-		answer.Into(t, &list)
 		var got []api.EventType
 		for _, e := range list.Events {
 			got = append(got, e.Type)
@@ -52,10 +52,14 @@ func TestEventsTellTheStory(t *testing.T) {
 	mustCreate(t, m, req)
 	connect(t, m, a, "one")
 
+	if c, err := a.Wait(t.Context(), "one", api.StatusHealthy, 10*time.Second); err != nil || c.Status != api.StatusHealthy {
+		t.Fatalf("the client: %v, %+v", err, c)
+	}
+
 	manager := []api.EventType{api.EventCreated, api.EventStarted, api.EventReady, api.EventConnected, api.EventHealthy}
 	agent := slices.Clone(manager)
-	first := told(t, m.URL, manager...)
-	told(t, a.URL, agent...)
+	first := told(t, m.Events, manager...)
+	told(t, a.Events, agent...)
 
 	kill := func(list []api.Event) {
 		t.Helper()
@@ -70,23 +74,23 @@ func TestEventsTellTheStory(t *testing.T) {
 	kill(first)
 	manager = append(manager, api.EventExited, api.EventClientLost, api.EventDown, api.EventStarted, api.EventReady, api.EventConnected, api.EventHealthy)
 	agent = append(agent, api.EventServerLost, api.EventDown, api.EventConnected, api.EventHealthy)
-	told(t, m.URL, manager...)
-	kill(told(t, a.URL, agent...))
+	told(t, m.Events, manager...)
+	kill(told(t, a.Events, agent...))
 	manager = append(manager, api.EventClientLost, api.EventDown, api.EventConnected, api.EventHealthy)
 	agent = append(agent, api.EventExited, api.EventServerLost, api.EventDown, api.EventStarted, api.EventReady, api.EventConnected, api.EventHealthy)
-	told(t, a.URL, agent...)
-	told(t, m.URL, manager...)
+	told(t, a.Events, agent...)
+	told(t, m.Events, manager...)
 
 	if _, err := a.Stop(t.Context(), "one"); err != nil {
 		t.Fatal(err)
 	}
-	told(t, a.URL, append(agent, api.EventDeleted, api.EventRemoved)...)
+	told(t, a.Events, append(agent, api.EventDeleted, api.EventRemoved)...)
 	manager = append(manager, api.EventClientLost, api.EventDown)
-	told(t, m.URL, manager...)
+	told(t, m.Events, manager...)
 	if err := m.Delete(t.Context(), "one"); err != nil {
 		t.Fatal(err)
 	}
-	all := told(t, m.URL, append(manager, api.EventDeleted, api.EventRemoved)...)
+	all := told(t, m.Events, append(manager, api.EventDeleted, api.EventRemoved)...)
 
 	if e := all[0]; e.By != "127.0.0.1" || e.ServerID != "one" || time.Since(e.Time) > time.Minute {
 		t.Errorf("created: %+v", e)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
-	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
@@ -39,6 +38,10 @@ func (m *Manager) routes() {
 	m.rotateRoute()
 	m.configRoute()
 	m.probeRoute()
+	service.LogRoutes(m.api, api.PathInstance, "instance", func(id string) (string, error) {
+		v, err := m.get(id)
+		return v.Process.Log, err
+	})
 	m.history.Routes(m.api, api.PathInstance, "instance", func(id string) error {
 		_, err := m.get(id)
 		return err
@@ -121,25 +124,6 @@ func (m *Manager) readRoutes() {
 		OperationID: "list-ports", Method: http.MethodGet, Path: api.PathPorts, Summary: "Show the ranges of ports, and who has which",
 	}, func(context.Context, *struct{}) (*portsOut, error) {
 		return &portsOut{Body: m.ports.describe()}, nil
-	})
-
-	type logsIn struct {
-		ID    string `path:"id" doc:"The instance's server_id."`
-		Lines int    `query:"lines" minimum:"1" maximum:"10000" default:"100" doc:"The newest so many lines."`
-	}
-	type logsOut struct{ Body api.Logs }
-	httpapi.Handle(m.api, huma.Operation{
-		OperationID: "instance-logs", Method: http.MethodGet, Path: api.PathInstance + "/logs", Summary: "Read the newest lines of an engine's log",
-	}, func(_ context.Context, in *logsIn) (*logsOut, error) {
-		v, err := m.get(in.ID)
-		if err != nil {
-			return nil, err
-		}
-		lines, err := rathole.TailLog(v.Process.Log, in.Lines)
-		if err != nil {
-			return nil, err
-		}
-		return &logsOut{Body: api.Logs{ServerID: in.ID, Lines: append([]string{}, lines...)}}, nil
 	})
 }
 

@@ -47,11 +47,11 @@ func (w *work) whyNotHealthy(ctx context.Context, waited time.Duration) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "the tunnel of instance %s did not become healthy within %s", w.id, waited.Round(100*time.Millisecond))
 	inst, err := w.mgr.Get(ctx, w.id)
-	logs, logErr := w.mgr.Logs(ctx, w.id, logTail)
+	logs, logErr := w.mgr.Logs(ctx, w.id, client.LogQuery{Lines: logTail})
 	describe(&b, "server half on "+w.mgr.URL(), inst.Status, inst.Conditions, err, logs, logErr)
 	if w.agent != nil {
 		c, err := w.agent.Get(ctx, w.id)
-		logs, logErr := w.agent.Logs(ctx, w.id, logTail)
+		logs, logErr := w.agent.Logs(ctx, w.id, client.LogQuery{Lines: logTail})
 		describe(&b, "client half on "+w.agent.URL(), c.Status, c.Conditions, err, logs, logErr)
 	}
 	return fmt.Errorf("%s", b.String())

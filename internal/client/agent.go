@@ -2,9 +2,10 @@ package client
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"net/url"
-	"strconv"
+	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 )
@@ -72,18 +73,25 @@ func (a *Agent) Restart(ctx context.Context, id string) (done api.Restarted, err
 	return done, err
 }
 
-// Logs reads the newest lines of a client's engine, oldest first. lines is 1 to 10000; 0 means the agent's default.
-func (a *Agent) Logs(ctx context.Context, id string, lines int) (api.Logs, error) {
-	return a.logs(ctx, api.PathClient, id, lines)
+// Wait reads a client once it has the status, or at the timeout (up to 50 s) as it is then. That is no error: look at the
+// status of the answer.
+func (a *Agent) Wait(ctx context.Context, id string, status api.Status, timeout time.Duration) (c api.Client, err error) {
+	_, err = a.do(ctx, call{
+		method: http.MethodGet, path: api.PathClient, id: id, result: &c,
+		query: url.Values{"wait": {string(status)}, "timeout": {timeout.String()}},
+	})
+	return c, err
 }
 
-func (r *remote) logs(ctx context.Context, path, id string, lines int) (logs api.Logs, err error) {
-	q := url.Values{}
-	if lines > 0 {
-		q.Set("lines", strconv.Itoa(lines))
-	}
-	_, err = r.do(ctx, call{method: http.MethodGet, path: path + "/logs", id: id, query: q, result: &logs})
-	return logs, err
+// Logs reads the lines of a client's engine, oldest first.
+func (a *Agent) Logs(ctx context.Context, id string, q LogQuery) (api.Logs, error) {
+	return a.logs(ctx, api.PathClient, id, q)
+}
+
+// FollowLogs yields the lines of a client's engine, those that Logs gives and those to come, until ctx ends or the client
+// does; the last thing that it yields is the error that ended it, if one did.
+func (a *Agent) FollowLogs(ctx context.Context, id string, q LogQuery) iter.Seq2[string, error] {
+	return a.followLogs(ctx, api.PathClient, id, q)
 }
 
 // Health tells that the service's process answers, which version it is and what it can do.

@@ -61,11 +61,14 @@ func (r *remote) refusal(resp *resty.Response) error {
 		var p api.Problem
 		if json.Unmarshal(resp.Body(), &p) == nil && p.Code != "" {
 			p.Status = resp.StatusCode()
-			return fmt.Errorf("%s %s: %w", r.kind, r.url, &p)
+			return r.refused(&p)
 		}
 	}
 	return &HTTPError{Kind: r.kind, Status: resp.StatusCode(), URL: r.shown(resp), Snippet: r.snippet(resp.Body())}
 }
+
+// refused says whose refusal it is.
+func (r *remote) refused(p *api.Problem) error { return fmt.Errorf("%s %s: %w", r.kind, r.url, p) }
 
 func (r *remote) shown(resp *resty.Response) string {
 	raw := resp.RawResponse

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -175,9 +176,15 @@ func (m *Manager) Probe(ctx context.Context, id string) (report api.ProbeReport,
 	return report, err
 }
 
-// Logs reads the newest lines of an instance's engine, oldest first. lines is 1 to 10000; 0 means the manager's default.
-func (m *Manager) Logs(ctx context.Context, id string, lines int) (api.Logs, error) {
-	return m.logs(ctx, api.PathInstance, id, lines)
+// Logs reads the lines of an instance's engine, oldest first.
+func (m *Manager) Logs(ctx context.Context, id string, q LogQuery) (api.Logs, error) {
+	return m.logs(ctx, api.PathInstance, id, q)
+}
+
+// FollowLogs yields the lines of an instance's engine, those that Logs gives and those to come, until ctx ends or the
+// instance does; the last thing that it yields is the error that ended it, if one did.
+func (m *Manager) FollowLogs(ctx context.Context, id string, q LogQuery) iter.Seq2[string, error] {
+	return m.followLogs(ctx, api.PathInstance, id, q)
 }
 
 // Ports reads the ranges of ports and who has which.

@@ -244,6 +244,7 @@ func TestFollowerThatIsTooSlow(t *testing.T) {
 	j := open(t, filepath.Join(t.TempDir(), "x"), events.Options{Keep: 3})
 	add(j, "a")
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var got []api.Event
 	for e := range j.Follow(ctx, 0, events.Filter{ServerID: "one"}) {
 		got = append(got, e)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -71,6 +72,63 @@ func endOfLines(f *os.File, offset, size int64) (int64, error) {
 		end = begin
 	}
 	return offset, nil
+}
+
+// rotatedSuffix names what a log held before it was cut.
+const rotatedSuffix = ".1"
+
+// FollowLog is ReadLog for a reader who has read up to offset: if the log was cut since, what came between offset and the
+// cut is read first, from <path>.1. What the engine wrote while the log was being cut is lost.
+func FollowLog(path string, offset int64, limit int) (lines []string, next int64, err error) {
+	info, err := os.Stat(path)
+	if err == nil && info.Size() < offset {
+		if old, err := os.Stat(path + rotatedSuffix); err != nil || old.Size() < offset {
+			return ReadLog(path, 0, limit)
+		}
+		lines, _, err = ReadLog(path+rotatedSuffix, offset, maxTail)
+		return lines, 0, err
+	}
+	return ReadLog(path, offset, limit)
+}
+
+// LogSince gives the newest complete lines from a time on, n at most, oldest first, as ReadLog does, and where the log goes
+// on behind them. The zero time is any. It goes back one MiB at most in the log, and as far in what was cut from it last. A
+// line without a time belongs to the one before.
+func LogSince(path string, since time.Time, n int) (lines []string, next int64, err error) {
+	lines, next, err = lastLines(path, n)
+	if err == nil && len(lines) < n {
+		older, _, errOld := lastLines(path+rotatedSuffix, n-len(lines))
+		lines, err = append(older, lines...), errOld
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	lines = lines[max(0, len(lines)-n):]
+	if since.IsZero() {
+		return lines, next, nil
+	}
+	for i, line := range lines {
+		if at := ParseLine(line).Time; !at.IsZero() && !at.Before(since) {
+			return lines[i:], next, nil
+		}
+	}
+	return nil, next, nil
+}
+
+// lastLines are the last n complete lines within the last MiB of a log, or some more, and where it goes on.
+func lastLines(path string, n int) (lines []string, end int64, err error) {
+	_, end, err = ReadLog(path, 0, 0)
+	for window := int64(tailBlock); err == nil && end > 0; window *= 4 {
+		begin := max(0, end-min(window, maxTail))
+		lines, _, err = ReadLog(path, begin, int(end-begin))
+		if begin > 0 && len(lines) > 0 {
+			lines = lines[1:] // a piece
+		}
+		if begin == 0 || window >= maxTail || len(lines) >= n {
+			break
+		}
+	}
+	return lines, end, err
 }
 
 // TailLog gives the last n lines, oldest first, without colour codes and with control characters escaped. It reads

@@ -22,9 +22,11 @@ const (
 	// quiet is for how long a complaint must not have been heard until it is news again.
 	quiet = time.Minute
 	// A service whose control channel was pushed out fightCount times within fightWindow has two clients: one that comes back
-	// from a broken network does it once.
+	// from a broken network does it once. Measured: each of the two comes back within about a second, so that fightOver
+	// without another one is the end.
 	fightCount  = 5
 	fightWindow = 30 * time.Second
+	fightOver   = 8 * time.Second
 )
 
 // ReasonTwoClients is the reason of ClientConnected while two clients push each other out.
@@ -154,7 +156,7 @@ func (w *LogWatch[S]) judge(id string, l *watched, now time.Time) {
 			continue
 		}
 		l.pushed[service] = times
-		fighting = fighting || len(times) >= fightCount
+		fighting = fighting || len(times) >= fightCount && now.Sub(times[len(times)-1]) < fightOver
 	}
 	if fighting == l.fighting {
 		return

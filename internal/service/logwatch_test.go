@@ -134,7 +134,7 @@ func TestTwoClients(t *testing.T) {
 	if len(d.told) != 1 || !strings.HasPrefix(d.told[0], "two_clients()") || !d.watch.Fights("one") || d.poked != 1 {
 		t.Errorf("told %q, fights %v, poked %d", d.told, d.watch.Fights("one"), d.poked)
 	}
-	d.later(fightWindow + time.Second)
+	d.later(fightOver)
 	if d.watch.Fights("one") || d.poked != 2 || len(d.told) != 1 {
 		t.Errorf("after the fight: told %q, fights %v, poked %d", d.told, d.watch.Fights("one"), d.poked)
 	}
