@@ -213,6 +213,55 @@ func killedMessage(t *testing.T, m *testkit.Manager) string {
 	return strings.ReplaceAll(said, fmt.Sprintf("Listening at %s:%d", m.Bind, made.RatholePort), "Start watching the config")
 }
 
+// TestExhaustedLimits compares the codes of README.md's table with those that are answered, and its message with what is
+// said when a service's descriptors are spent.
+func TestExhaustedLimits(t *testing.T) {
+	if !testkit.Alone(t, false) {
+		return
+	}
+	var text string
+	for _, s := range readme(t) {
+		if s.title == "Exhausted limits" && len(s.blocks) == 1 {
+			text = strings.TrimSuffix(s.blocks[0].text, "\n")
+		}
+	}
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range []api.Code{
+		api.CodeInotifyExhausted, api.CodeOpenFilesExhausted, api.CodeProcessesExhausted, api.CodeMemoryExhausted,
+		api.CodeDiskFull, api.CodeStateReadOnly, api.CodePortsExhausted,
+	} {
+		if !strings.Contains(string(page), fmt.Sprintf("\n| `%s` |", code)) {
+			t.Errorf("README.md has no line about %s", code)
+		}
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 1024, Max: 1024}); err != nil {
+		t.Fatal(err)
+	}
+	m := testkit.StartManager(t, nil)
+	if _, err := create(t, m, "before", 30000); err != nil {
+		t.Fatal(err)
+	}
+	var spent []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		spent = append(spent, f)
+	}
+	_, err = create(t, m, "refused", 30002)
+	for _, f := range spent {
+		_ = f.Close()
+	}
+	var p *api.Problem
+	if !errors.As(err, &p) || p.Code != api.CodeOpenFilesExhausted || p.Detail != text {
+		t.Errorf("it says %v, README.md shows\n%s", err, text)
+	}
+}
+
 func message(conditions []api.Condition, kind string) string {
 	for _, c := range conditions {
 		if c.Type == kind {

@@ -1,7 +1,9 @@
 package manager_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -257,7 +259,7 @@ func TestSecretsStayInside(t *testing.T) {
 	places := map[string]string{"service log": service.String()}
 	for _, path := range []string{filepath.Join(logs, "one.log"), filepath.Join(logs, "one.err")} {
 		text, err := os.ReadFile(path)
-		if err != nil {
+		if err != nil && !(strings.HasSuffix(path, ".err") && errors.Is(err, fs.ErrNotExist)) { // an engine that had nothing to complain of
 			t.Fatal(err)
 		}
 		places[path] = string(text)

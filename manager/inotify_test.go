@@ -37,8 +37,8 @@ func exhaust(t *testing.T, user int, binary string) {
 	release := spendInotify(t, user)
 	defer release()
 	got := testkit.Curl(t, "POST", m.URL+"/api/instances", `{"server_id": "refused", "game_port": 30002}`, auth)
-	if p := got.MustBe(t, 507, api.CodeInotifyExhausted); !strings.Contains(p.Detail, "fs.inotify.max_user_instances") {
-		t.Errorf("the setting is not named: %s", p.Detail)
+	if p := got.MustBe(t, 507, api.CodeInotifyExhausted); !strings.Contains(p.Detail, "fs.inotify.max_user_instances is "+limit(t)) {
+		t.Errorf("the setting and its value are not named: %s", p.Detail)
 	}
 	list, err := m.List(t.Context(), "", "")
 	if err != nil || len(list) != 1 || list[0].Status != api.StatusInactive {
@@ -50,6 +50,16 @@ func exhaust(t *testing.T, user int, binary string) {
 	}
 	release()
 	mustCreate(t, m, one("after", 30002, api.TCP))
+}
+
+// limit is how many inotify instances a user may have.
+func limit(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/sys/fs/inotify/max_user_instances")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // spendInotify opens inotify instances as a user until that user has none left, and returns what gives them back.

@@ -273,7 +273,7 @@ func engineOf(t *testing.T, m *testkit.Manager, id string) touched {
 		t.Fatal(err)
 	}
 	now.config = info.ModTime()
-	log, err := m.Logs(t.Context(), id, 1000)
+	log, err := m.Logs(t.Context(), id, client.LogQuery{Lines: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}

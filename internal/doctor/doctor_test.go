@@ -99,6 +99,14 @@ func healthy() (*machine, doctor.Settings) {
 	}
 }
 
+// limitGroup puts the machine's service into a cgroup that limits its threads.
+func (m *machine) limitGroup(pids, used string) {
+	const dir = "/sys/fs/cgroup/system.slice/x/"
+	m.files["/proc/self/cgroup"] = "0::/system.slice/x\n"
+	m.files["/proc/self/mountinfo"] = "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+	m.files[dir+"pids.max"], m.files[dir+"pids.current"] = pids, used
+}
+
 func find(t *testing.T, findings []doctor.Finding, check string) doctor.Finding {
 	t.Helper()
 	for _, f := range findings {
@@ -157,14 +165,20 @@ func TestEachTroubleIsNamed(t *testing.T) {
 		"inotify too few": {func(m *machine, s *doctor.Settings) { shared(m, s); m.units = 128 }, "inotify instances", doctor.Fail, []string{"128 records", "sysctl -w"}},
 		"inotify unknown": {func(m *machine, _ *doctor.Settings) { delete(m.files, inotify) }, "inotify instances", doctor.Warn, []string{inotify}},
 
-		"files few":     {func(m *machine, _ *doctor.Settings) { m.limits[unix.RLIMIT_NOFILE] = 512 }, "open files", doctor.Warn, []string{"512: enough for 149", "LimitNOFILE"}},
+		"files few":     {func(m *machine, _ *doctor.Settings) { m.limits[unix.RLIMIT_NOFILE] = 512 }, "open files", doctor.Warn, []string{"512: enough for 112", "LimitNOFILE"}},
 		"files too few": {func(m *machine, _ *doctor.Settings) { m.limits[unix.RLIMIT_NOFILE] = 4096; m.units = 1345 }, "open files", doctor.Fail, []string{"1345 records"}},
-		"pids few":      {func(m *machine, _ *doctor.Settings) { m.files[pidMax] = "2000" }, "processes and threads", doctor.Warn, []string{"fewer than 500", "kernel.pid_max", "sysctl -w kernel.pid_max="}},
-		"pids too few":  {func(m *machine, _ *doctor.Settings) { m.files[pidMax] = "2000"; m.units = 501 }, "processes and threads", doctor.Fail, []string{"501 records"}},
-		"a user's processes": {
-			func(m *machine, _ *doctor.Settings) { m.UID = 1000; m.limits[unix.RLIMIT_NPROC] = 400 }, "processes and threads", doctor.Warn,
-			[]string{"400 (ulimit -u)", "LimitNPROC"},
+		"pids few":      {func(m *machine, _ *doctor.Settings) { m.files[pidMax] = "2000" }, "machine's threads", doctor.Warn, []string{"fewer than 500", "kernel.pid_max", "sysctl -w kernel.pid_max="}},
+		"pids too few":  {func(m *machine, _ *doctor.Settings) { m.files[pidMax] = "2000"; m.units = 501 }, "machine's threads", doctor.Fail, []string{"501 records"}},
+		"pids spent":    {func(m *machine, _ *doctor.Settings) { m.files["/proc/loadavg"] = "0 0 0 1/32766 1" }, "machine's threads", doctor.Fail, []string{"32766 in use", "no engine can be started"}},
+		"pids unknown":  {func(m *machine, _ *doctor.Settings) { delete(m.files, pidMax) }, "machine's threads", doctor.Warn, []string{pidMax}},
+		"a cgroup's threads": {func(m *machine, _ *doctor.Settings) { m.limitGroup("400\n", "40\n") }, "cgroup's threads", doctor.Warn,
+			[]string{"400 (pids.max of cgroup /system.slice/x), 40 in use: enough for fewer than 100", "TasksMax="}},
+		"a cgroup's threads spent": {func(m *machine, _ *doctor.Settings) { m.limitGroup("400\n", "397\n") }, "cgroup's threads", doctor.Fail, []string{"no engine can be started", "TasksMax="}},
+		"a user's threads": {
+			func(m *machine, s *doctor.Settings) { m.UID = 1000; s.UIDs = "0"; m.limits[unix.RLIMIT_NPROC] = 400 }, "user's threads", doctor.Warn,
+			[]string{"400 (RLIMIT_NPROC of user 1000)", "LimitNPROC"},
 		},
+		"an engine's threads": {func(m *machine, _ *doctor.Settings) { m.limits[unix.RLIMIT_NPROC] = 3 }, "user's threads", doctor.Fail, []string{"an engine needs 4", "LimitNPROC"}},
 
 		"state open to all": {func(m *machine, _ *doctor.Settings) { m.modes["/var/lib/x"] = place(fs.ModeDir|0o777, 0) }, "state directory", doctor.Warn, []string{"0777", "chmod go-w /var/lib/x"}},
 		"state of another":  {func(m *machine, _ *doctor.Settings) { m.modes["/var/lib/x"] = place(fs.ModeDir|0o711, 33) }, "state directory", doctor.Warn, []string{"user 33"}},
@@ -261,7 +275,8 @@ func TestWhatIsNoTrouble(t *testing.T) {
 			func(m *machine, _ *doctor.Settings) { m.units, m.engines = 1, map[int]string{5: "srv0"} }, "engines without record", "none of 1",
 		},
 		"no limit":         {func(m *machine, _ *doctor.Settings) { m.limits[unix.RLIMIT_NOFILE] = unix.RLIM_INFINITY }, "open files", "unlimited: enough for unlimited"},
-		"root's ulimit -u": {func(m *machine, _ *doctor.Settings) { m.limits[unix.RLIMIT_NPROC] = 10 }, "processes and threads", "pid_max"},
+		"root's ulimit -u": {func(m *machine, s *doctor.Settings) { s.UIDs = "0"; m.limits[unix.RLIMIT_NPROC] = 3 }, "user's threads", "unlimited for root"},
+		"no cgroup":        {func(*machine, *doctor.Settings) {}, "cgroup's threads", "unlimited"},
 		"inodes on demand": {func(m *machine, _ *doctor.Settings) { m.space.Inodes, m.space.Counted = 0, false }, "log directory's disk", "GiB free"},
 		"running": {func(m *machine, _ *doctor.Settings) {
 			m.locked, m.modes["/var/lib/x"] = true, doctor.Place{Mode: fs.ModeDir | 0o711}

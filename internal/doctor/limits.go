@@ -1,9 +1,13 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/satishost/terraform-provider-rathole/internal/limits"
 )
 
 const (
@@ -16,11 +20,12 @@ const (
 
 	// inotifyEnough is where a shared limit of inotify instances is no longer warned of: eight times the kernel's default.
 	inotifyEnough = 1024
-	// filesOfUnit is how many descriptors the service holds for a unit: its process and its lock, one more while it is written.
-	filesOfUnit = 3
+	// filesOfUnit is how many descriptors the service holds for a unit: two of its process and one of its standard error, and
+	// one more while it is written.
+	filesOfUnit = 4
 	// filesOfService is what the service needs for itself: API connections, netlink, its own files.
 	filesOfService = 64
-	// filesEnough is where a limit of open files is no longer warned of: 320 units.
+	// filesEnough is where a limit of open files is no longer warned of: 240 units.
 	filesEnough = 1024
 	// threadsOfUnit is what an engine runs with: two workers, the main and a watching thread.
 	threadsOfUnit = 4
@@ -69,50 +74,69 @@ func checkOpenFiles(sys System, units uint64) Finding {
 	}
 	enough := (max(limit, filesOfService) - filesOfService) / filesOfUnit
 	f.Value = fmt.Sprintf("%s: enough for %s engines", amount(limit), amount(enough))
-	const mend = "raise it where the service is started: `LimitNOFILE=65536` in its systemd unit, or `ulimit -Hn 65536`"
 	switch {
 	case enough < units:
-		f.Status, f.Mend = Fail, fmt.Sprintf("there are %d records: %s", units, mend)
+		f.Status, f.Mend = Fail, fmt.Sprintf("there are %d records: %s", units, limits.OpenFilesMend)
 	case limit < filesEnough:
-		f.Status, f.Mend = Warn, mend
+		f.Status, f.Mend = Warn, limits.OpenFilesMend
 	}
 	return f
 }
 
-// checkProcesses finds the lowest of the limits of threads. The one per user does not bind root.
-func checkProcesses(sys System, units uint64) Finding {
-	f := Finding{Check: "processes and threads", Status: OK}
-	var (
-		lowest     uint64
-		name, mend string
-	)
-	consider := func(limit uint64, its, how string) {
-		if name == "" || limit < lowest {
-			lowest, name, mend = limit, its, how
-		}
+// checkThreads is about limits that count threads, of which the lowest binds.
+func checkThreads(check string, all []limits.Limit, units uint64) Finding {
+	f := Finding{Check: check, Status: OK}
+	if len(all) == 0 {
+		f.Value = "unlimited"
+		return f
 	}
-	for _, l := range []struct{ file, name string }{{pidMaxFile, "kernel.pid_max"}, {threadsMaxFile, "kernel.threads-max"}} {
-		n, err := sys.Number(l.file)
-		if err != nil {
-			return unreadable(f.Check, err)
-		}
-		consider(n, l.name, fmt.Sprintf("run `sysctl -w %s=131072`, and write it into /etc/sysctl.d/90-rathole.conf to keep it", l.name))
-	}
-	if sys.UID != 0 {
-		n, err := sys.Limit(unix.RLIMIT_NPROC)
-		if err != nil {
-			return unreadable(f.Check, err)
-		}
-		consider(n, "ulimit -u", "raise it where the service is started: `LimitNPROC=65536` in its systemd unit, or in /etc/security/limits.conf")
-	}
-	f.Value = fmt.Sprintf("%s (%s): enough for fewer than %s engines", amount(lowest), name, amount(lowest/threadsOfUnit))
+	lowest := slices.MinFunc(all, func(a, b limits.Limit) int { return cmp.Compare(a.Max, b.Max) })
+	f.Value = fmt.Sprintf("%s (%s), %d in use: enough for fewer than %s engines", amount(lowest.Max), lowest.Name, lowest.Used, amount(lowest.Max/threadsOfUnit))
 	switch {
-	case lowest/threadsOfUnit < units:
-		f.Status, f.Mend = Fail, fmt.Sprintf("there are %d records: %s", units, mend)
-	case lowest < threadsEnough:
-		f.Status, f.Mend = Warn, mend
+	case lowest.Left() < threadsOfUnit:
+		f.Status, f.Mend = Fail, "no engine can be started: "+lowest.Mend
+	case lowest.Max/threadsOfUnit < units:
+		f.Status, f.Mend = Fail, fmt.Sprintf("there are %d records: %s", units, lowest.Mend)
+	case lowest.Max < threadsEnough:
+		f.Status, f.Mend = Warn, lowest.Mend
 	}
 	return f
+}
+
+// checkMachineThreads is about what all programs share.
+func checkMachineThreads(sys System, units uint64) Finding {
+	const check = "machine's threads"
+	for _, file := range []string{pidMaxFile, threadsMaxFile} {
+		if _, err := sys.Number(file); err != nil {
+			return unreadable(check, err)
+		}
+	}
+	return checkThreads(check, sys.kernel().MachineThreads(), units)
+}
+
+// checkUserThreads is about the user, or users, that the engines run as. own tells whether each has one of its own.
+func checkUserThreads(sys System, own bool, units uint64) Finding {
+	f := Finding{Check: "user's threads", Status: OK}
+	limit, err := sys.kernel().UserThreads(sys.UID)
+	switch {
+	case err != nil:
+		return unreadable(f.Check, err)
+	case own:
+		f.Value = fmt.Sprintf("%s (RLIMIT_NPROC) for each user, and every engine has a user of its own", amount(limit.Max))
+		if limit.Max < threadsOfUnit {
+			f.Status, f.Mend = Fail, fmt.Sprintf("an engine needs %d: %s", threadsOfUnit, limit.Mend)
+		}
+		return f
+	case sys.UID == 0:
+		f.Value = "unlimited for root"
+		return f
+	}
+	return checkThreads(f.Check, []limits.Limit{limit}, units)
+}
+
+// kernel is the same view for what the services themselves ask when they run into a limit.
+func (sys System) kernel() limits.Kernel {
+	return limits.Kernel{ReadFile: sys.ReadFile, ReadDir: sys.ReadDir, Limit: sys.Limit}
 }
 
 // amount writes a limit; RLIM_INFINITY and what comes of dividing it is no number to read.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
+	"github.com/satishost/terraform-provider-rathole/internal/limits"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/sockets"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
@@ -37,7 +38,7 @@ type System struct {
 	MayWrite func(dir string) error
 	// Locked tells whether a process holds the lock of a file.
 	Locked func(file string) (bool, error)
-	// Limit is the hard limit of a resource for this process, such as unix.RLIMIT_NOFILE.
+	// Limit is the limit of a resource, such as unix.RLIMIT_NOFILE, for this process and those that it starts.
 	Limit func(resource int) (uint64, error)
 	// TakeInotify takes one inotify instance and gives it back.
 	TakeInotify func() error
@@ -85,7 +86,7 @@ func This() System {
 			return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
 		},
 		Locked:      locked,
-		Limit:       limit,
+		Limit:       limits.This().Limit,
 		TakeInotify: engine.CheckInotify,
 		Engine:      rathole.Find,
 		Engines:     engines,
@@ -235,13 +236,6 @@ func locked(file string) (bool, error) {
 		return true, nil
 	}
 	return false, err
-}
-
-// limit gives the hard limit: Go's runtime has raised the soft one of open files to it, as it does in the services.
-func limit(resource int) (uint64, error) {
-	var r unix.Rlimit
-	err := unix.Getrlimit(resource, &r)
-	return r.Max, err
 }
 
 func lookup(ctx context.Context, host string) ([]netip.Addr, error) {

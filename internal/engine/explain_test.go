@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
@@ -32,6 +33,11 @@ func TestExplain(t *testing.T) {
 		"config refused":                  {supervisor.Exit{Known: true, Code: 1}, "", "Error: unknown field `x`\n", true, ReasonConfigRefused, "unknown field `x`"},
 		"killed":                          {supervisor.Exit{Known: true, Code: -1, Signal: "SIGKILL"}, listening + watching, "", true, ReasonExited, "SIGKILL"},
 		"killed without a word":           {supervisor.Exit{Known: true, Code: -1, Signal: "SIGKILL"}, "", "", true, ReasonExited, "SIGKILL"},
+		"no file left":                    {supervisor.Exit{Known: true, Code: -1, Signal: "SIGABRT"}, "", "thread 'main' panicked\nFailed building the Runtime: Os { code: 24, kind: Uncategorized, message: \"Too many open files\" }\n", true, "open_files_exhausted", "RLIMIT_NOFILE is "},
+		"no thread left":                  {supervisor.Exit{Known: true, Code: -1, Signal: "SIGABRT"}, "", "thread 'main' panicked\nOS can't spawn worker thread: Resource temporarily unavailable (os error 11)\nstack backtrace:\n", true, "processes_exhausted", "in use"},
+		"no memory left":                  {supervisor.Exit{Known: true, Code: -1, Signal: "SIGABRT"}, listening + watching, "memory allocation of 65536 bytes failed\n", true, "memory_exhausted", "no memory left"},
+		"killed for memory":               {supervisor.Exit{Known: true, Code: -1, Signal: "SIGKILL", OOMKills: 2}, listening + watching, "", true, "memory_exhausted", "was ended by SIGKILL; the kernel's out-of-memory killer has been at work (kills: 2)"},
+		"ended late without a word":       {supervisor.Exit{Known: true, At: time.Time{}.Add(time.Minute)}, listening, "", true, ReasonExited, "code 0"},
 		"adopted":                         {supervisor.Exit{}, listening, "", true, ReasonExited, "unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {

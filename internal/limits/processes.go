@@ -37,28 +37,39 @@ func (k Kernel) nearest(uid int) Limit {
 	least := func(all []Limit) Limit {
 		return slices.MinFunc(all, func(a, b Limit) int { return cmp.Compare(a.Left(), b.Left()) })
 	}
-	if of := least(k.threadsOfAll()); of.Left() <= threadsOfProcess {
+	if of := least(append(k.GroupThreads(), k.MachineThreads()...)); of.Left() <= threadsOfProcess {
 		return of // the user's would have to be counted, process by process
 	}
 	return least(k.Threads(uid))
 }
 
-// Threads lists the limits of processes, all of which count threads: the user's, that of each cgroup around this process,
-// and the machine's two. What cannot be read counts as unlimited.
+// Threads lists the limits of processes, all of which count threads: that of each cgroup around this process, the machine's
+// two, and the user's.
 func (k Kernel) Threads(uid int) []Limit {
-	all := k.threadsOfAll()
-	n, err := k.Limit(unix.RLIMIT_NPROC)
-	if err != nil || uid == 0 { // root is not bound by it
-		return all
+	all := append(k.GroupThreads(), k.MachineThreads()...)
+	if uid == 0 {
+		return all // which binds everybody but root
 	}
-	return append(all, Limit{
-		Name: fmt.Sprintf("RLIMIT_NPROC of user %d", uid), Max: n, Used: k.threadsOf(uid),
-		Mend: "raise it where the service is started: `LimitNPROC=65536` in its systemd unit, or `ulimit -u 65536`",
-	})
+	if user, err := k.UserThreads(uid); err == nil {
+		all = append(all, user)
+	}
+	return all
 }
 
-// threadsOfAll are the limits that do not ask whose a thread is.
-func (k Kernel) threadsOfAll() []Limit {
+// UserThreads is the limit of a user's threads.
+func (k Kernel) UserThreads(uid int) (Limit, error) {
+	n, err := k.Limit(unix.RLIMIT_NPROC)
+	if err != nil {
+		return Limit{}, err
+	}
+	return Limit{
+		Name: fmt.Sprintf("RLIMIT_NPROC of user %d", uid), Max: n, Used: k.threadsOf(uid),
+		Mend: "raise it where the service is started: `LimitNPROC=65536` in its systemd unit, or `ulimit -u 65536`",
+	}, nil
+}
+
+// GroupThreads are the limits of the cgroups around this process, from the inside out; empty if none has one.
+func (k Kernel) GroupThreads() []Limit {
 	var all []Limit
 	for _, g := range k.groups("pids") {
 		n, err := k.number(g.dir + "/pids.max")
@@ -74,14 +85,19 @@ func (k Kernel) threadsOfAll() []Limit {
 			Mend: "raise it: `TasksMax=infinity` in the service's systemd unit, or --pids-limit of its container",
 		})
 	}
+	return all
+}
+
+// MachineThreads are the machine's two limits. One that cannot be read is unix.RLIM_INFINITY.
+func (k Kernel) MachineThreads() []Limit {
 	running := k.running()
 	pids := Limit{Name: "kernel.pid_max", Max: k.orUnlimited("/proc/sys/kernel/pid_max"), Used: running, Mend: sysctl("kernel.pid_max", 131072)}
 	if pids.Used > pids.Max {
 		pids.Used = k.threadsOf(anybody) // since Linux 6.14 each pid namespace has a limit of its own
 	}
-	return append(all, pids, Limit{
+	return []Limit{pids, {
 		Name: "kernel.threads-max", Max: k.orUnlimited("/proc/sys/kernel/threads-max"), Used: running, Mend: sysctl("kernel.threads-max", 131072),
-	})
+	}}
 }
 
 func (k Kernel) orUnlimited(path string) uint64 {
