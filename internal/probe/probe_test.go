@@ -89,6 +89,7 @@ func mustFail(ctx context.Context, t *testing.T, target probe.Target, reason, wo
 func TestGamesThatDoNot(t *testing.T) {
 	t.Parallel()
 	echo := func(q []byte) []byte { return q }
+	another := game.Satisfactory(satisfactoryQuestion())
 	say := func(text string) func(net.Conn) {
 		return func(conn net.Conn) {
 			_, _ = conn.Read(make([]byte, 512))
@@ -104,7 +105,7 @@ func TestGamesThatDoNot(t *testing.T) {
 	}{
 		"hangs up":         {[]api.ProbeKind{api.ProbeTCP, api.ProbeMinecraft}, nil, func(net.Conn) {}, api.ReasonClosedAtOnce, "is the game running?"},
 		"echoes":           {[]api.ProbeKind{api.ProbeSatisfactory, api.ProbeA2S, api.ProbeBedrock}, echo, nil, api.ReasonBadAnswer, "another kind of probe?"},
-		"satisfactory":     {[]api.ProbeKind{api.ProbeA2S, api.ProbeBedrock}, func([]byte) []byte { return game.Satisfactory(satisfactoryQuestion()) }, nil, api.ReasonBadAnswer, "does not speak"},
+		"satisfactory":     {[]api.ProbeKind{api.ProbeA2S, api.ProbeBedrock}, func([]byte) []byte { return another }, nil, api.ReasonBadAnswer, "does not speak"},
 		"a web server":     {[]api.ProbeKind{api.ProbeMinecraft}, nil, say("HTTP/1.1 400 Bad Request\r\n\r\n"), api.ReasonBadAnswer, "does not speak minecraft"},
 		"stops in between": {[]api.ProbeKind{api.ProbeMinecraft}, nil, say("\x20\x00\x1e{"), api.ReasonBadAnswer, "cut short"},
 		"a huge packet":    {[]api.ProbeKind{api.ProbeMinecraft}, nil, say("\xff\xff\xff\xff\x07"), api.ReasonBadAnswer, "a packet of 2147483647 bytes"},

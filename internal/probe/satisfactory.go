@@ -47,7 +47,7 @@ func (s satisfactory) read(datagram []byte) (info api.GameInfo, again bool, err 
 	info.State = satisfactoryStateName(r.uint8())
 	info.Version = strconv.FormatUint(uint64(r.uint32()), 10)
 	const modded = 1
-	if flags := r.bytes(8); flags != nil && flags[0]&modded != 0 {
+	if flags := r.bytes(8); len(flags) > 0 && flags[0]&modded != 0 {
 		info.Game = "Satisfactory (modded)"
 	} else {
 		info.Game = "Satisfactory"
