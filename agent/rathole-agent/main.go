@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/satishost/terraform-provider-rathole/agent"
+	"github.com/satishost/terraform-provider-rathole/internal/command"
 	"github.com/satishost/terraform-provider-rathole/internal/doctor"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 )
@@ -20,20 +20,17 @@ import (
 var version = "dev"
 
 func main() {
-	if err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr, nil); err != nil {
-		fmt.Fprintf(os.Stderr, "rathole-agent: %v\n", err)
-		os.Exit(1)
-	}
+	service.Exit(program(), run(context.Background(), os.Args[1:], os.Stdout, os.Stderr, nil))
 }
 
 func program() service.Program {
 	return service.Program{
-		Name: "rathole-agent", Version: version, UIDs: "220000:10001",
+		Name: "rathole-agent", Version: version, UIDs: "220000:10001", Kind: command.Agent(),
 		About: "Runs one isolated rathole client per game server, from the config that it is given.",
 	}
 }
 
-type command struct {
+type cli struct {
 	service.Flags
 	service.Commands
 	Config         kong.ConfigFlag  `help:"TOML file with any of these settings, by their long names (default /etc/rathole-agent/config.toml, if it is there)." placeholder:"FILE"`
@@ -45,18 +42,22 @@ type command struct {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, ready func(net.Addr)) error {
-	var c command
-	name, err := service.Parse(&c, program(), args, stdout)
-	switch {
-	case name == "" || err != nil:
+	var c cli
+	parsed, err := service.Parse(&c, program(), args, stdout)
+	if parsed == nil || err != nil {
 		return err
-	case name == service.DoctorName:
-		return c.doctor(ctx, stdout)
 	}
-	return c.Flags.Serve(ctx, program(), c.Listen, stderr, c.build, ready)
+	switch parsed.Command() {
+	case service.ServeName:
+		return c.Flags.Serve(ctx, program(), c.Listen, stderr, c.build, ready)
+	case service.DoctorName:
+		return c.doctor(ctx, stdout)
+	default:
+		return c.Flags.Ask(ctx, parsed, program(), c.Listen, stdout, stderr)
+	}
 }
 
-func (c command) doctor(ctx context.Context, stdout io.Writer) error {
+func (c cli) doctor(ctx context.Context, stdout io.Writer) error {
 	settings, err := c.Settings(program(), c.Listen)
 	if err != nil {
 		return err
@@ -65,11 +66,11 @@ func (c command) doctor(ctx context.Context, stdout io.Writer) error {
 	return doctor.Report(stdout, c.Doctor.Output, agent.Doctor(ctx, doctor.This(), settings, cfg))
 }
 
-func (c command) build(s service.Setup) (service.Service, error) {
+func (c cli) build(s service.Setup) (service.Service, error) {
 	return agent.New(c.config(s))
 }
 
-func (c command) config(s service.Setup) agent.Config {
+func (c cli) config(s service.Setup) agent.Config {
 	return agent.Config{
 		Managers: c.ManagerHost, Targets: c.AllowedTargets, State: s.State, Logs: s.Logs, Binary: c.RatholeBinary,
 		Token: s.Token, UIDs: s.UIDs, StopOnExit: s.StopOnExit, Version: version, Log: s.Log,

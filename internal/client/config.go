@@ -5,6 +5,7 @@
 package client
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -37,6 +38,10 @@ type Config struct {
 	Token secret.String
 	// UserAgent is sent with every request; empty means the HTTP library's own.
 	UserAgent string
+	// TLS says which certificates are trusted; nil means the system's authorities.
+	TLS *tls.Config
+	// Direct keeps proxies of the environment out of the way, for a service on this machine.
+	Direct bool
 	// Transport replaces the HTTP transport, for tests; nil means one with a pool of connections of its own.
 	Transport http.RoundTripper
 }
@@ -75,7 +80,7 @@ func newRemote(kind string, cfg Config) (*remote, error) {
 	}
 	transport := cfg.Transport
 	if transport == nil {
-		transport = newTransport()
+		transport = newTransport(cfg)
 	}
 	base := strings.TrimRight(cfg.URL, "/")
 	c := resty.New().
@@ -99,8 +104,8 @@ func newRemote(kind string, cfg Config) (*remote, error) {
 // URL is where the service answers, without a slash at the end.
 func (r *remote) URL() string { return r.url }
 
-func newTransport() *http.Transport {
-	return &http.Transport{
+func newTransport(cfg Config) *http.Transport {
+	t := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:     true,
@@ -109,7 +114,12 @@ func newTransport() *http.Transport {
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   dialTimeout,
 		ExpectContinueTimeout: time.Second,
+		TLSClientConfig:       cfg.TLS,
 	}
+	if cfg.Direct {
+		t.Proxy = nil
+	}
+	return t
 }
 
 // silent keeps the HTTP library from writing to stderr; every error is returned.

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/satishost/terraform-provider-rathole/internal/command"
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
 	"github.com/satishost/terraform-provider-rathole/internal/secret"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
@@ -62,6 +63,7 @@ type Program struct {
 	About   string // one sentence for --help
 	Version string
 	UIDs    string // default of RATHOLE_UNIT_UIDS
+	Kind    command.Kind
 }
 
 // Serve runs a service until SIGINT or SIGTERM, or until ctx ends. ready, if not nil, is told the API's address once it

@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/command"
 	"github.com/satishost/terraform-provider-rathole/internal/doctor"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/manager"
@@ -24,20 +25,17 @@ import (
 var version = "dev"
 
 func main() {
-	if err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr, nil); err != nil {
-		fmt.Fprintf(os.Stderr, "rathole-manager: %v\n", err)
-		os.Exit(1)
-	}
+	service.Exit(program(), run(context.Background(), os.Args[1:], os.Stdout, os.Stderr, nil))
 }
 
 func program() service.Program {
 	return service.Program{
-		Name: "rathole-manager", Version: version, UIDs: "200000:10001",
+		Name: "rathole-manager", Version: version, UIDs: "200000:10001", Kind: command.Manager(),
 		About: "Creates, supervises and removes one isolated rathole server per game server.",
 	}
 }
 
-type command struct {
+type cli struct {
 	service.Flags
 	service.Commands
 	Config        kong.ConfigFlag  `help:"TOML file with any of these settings, by their long names (default /etc/rathole-manager/config.toml, if it is there)." placeholder:"FILE"`
@@ -54,18 +52,22 @@ type command struct {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, ready func(net.Addr)) error {
-	var c command
-	name, err := service.Parse(&c, program(), args, stdout)
-	switch {
-	case name == "" || err != nil:
+	var c cli
+	parsed, err := service.Parse(&c, program(), args, stdout)
+	if parsed == nil || err != nil {
 		return err
-	case name == service.DoctorName:
-		return c.doctor(ctx, stdout)
 	}
-	return c.Flags.Serve(ctx, program(), c.Listen, stderr, c.build, ready)
+	switch parsed.Command() {
+	case service.ServeName:
+		return c.Flags.Serve(ctx, program(), c.Listen, stderr, c.build, ready)
+	case service.DoctorName:
+		return c.doctor(ctx, stdout)
+	default:
+		return c.Flags.Ask(ctx, parsed, program(), c.Listen, stdout, stderr)
+	}
 }
 
-func (c command) doctor(ctx context.Context, stdout io.Writer) error {
+func (c cli) doctor(ctx context.Context, stdout io.Writer) error {
 	settings, err := c.Settings(program(), c.Listen)
 	if err != nil {
 		return err
@@ -77,7 +79,7 @@ func (c command) doctor(ctx context.Context, stdout io.Writer) error {
 	return doctor.Report(stdout, c.Doctor.Output, manager.Doctor(ctx, doctor.This(), settings, cfg))
 }
 
-func (c command) build(s service.Setup) (service.Service, error) {
+func (c cli) build(s service.Setup) (service.Service, error) {
 	cfg, err := c.config(s)
 	if err != nil {
 		return nil, err
@@ -85,7 +87,7 @@ func (c command) build(s service.Setup) (service.Service, error) {
 	return manager.New(cfg)
 }
 
-func (c command) config(s service.Setup) (manager.Config, error) {
+func (c cli) config(s service.Setup) (manager.Config, error) {
 	cfg := manager.Config{
 		APIPort: s.APIPort, PublicHost: c.PublicHost, State: s.State, Logs: s.Logs, Binary: c.RatholeBinary,
 		Token: s.Token, UIDs: s.UIDs, StopOnExit: s.StopOnExit, Version: version, Log: s.Log,
