@@ -83,11 +83,12 @@ func (r fakeRules) Reload(_ context.Context, rec supervisor.Record[extra], _ sup
 type house struct {
 	t     *testing.T
 	state string
+	flag  string // what stands before the config's path on the engine's command line
 }
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	return &house{t: t, state: t.TempDir()}
+	return &house{t: t, state: t.TempDir(), flag: "-s"}
 }
 
 func (h *house) units() string { return filepath.Join(h.state, "units") }
@@ -112,7 +113,7 @@ func (h *house) open(change func(*supervisor.Config[extra])) *shift {
 		h.t.Fatal(err)
 	}
 	backend, err := process.New(process.Config{
-		Units: h.units(), Logs: h.logs(), Flag: "-s", ConfigName: "fake.toml", Env: []string{"FAKE_ENGINE=1", "GORACE=atexit_sleep_ms=0"},
+		Units: h.units(), Logs: h.logs(), Flag: h.flag, ConfigName: "fake.toml", Env: []string{"FAKE_ENGINE=1", "GORACE=atexit_sleep_ms=0"},
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -146,6 +147,7 @@ func (h *house) open(change func(*supervisor.Config[extra])) *shift {
 	select {
 	case <-s.Ready():
 	case err := <-done:
+		ended = true
 		h.t.Fatalf("Run ended before it was ready: %v", err)
 	}
 	return s
@@ -153,7 +155,7 @@ func (h *house) open(change func(*supervisor.Config[extra])) *shift {
 
 // sweep stops what a test left running.
 func (h *house) sweep() {
-	b, err := process.New(process.Config{Units: h.units(), Logs: h.logs(), Flag: "-s", ConfigName: "fake.toml"})
+	b, err := process.New(process.Config{Units: h.units(), Logs: h.logs(), Flag: h.flag, ConfigName: "fake.toml"})
 	if err != nil {
 		h.t.Fatal(err)
 	}

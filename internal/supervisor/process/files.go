@@ -113,11 +113,20 @@ func (b *Backend) writeRun(p supervisor.Process) error {
 	return os.Rename(path+".next", path)
 }
 
-// readRun returns the hint about a unit's process if it is of this boot and about this very process.
-func (b *Backend) readRun(id string, pid int) (run, bool) {
+// noted is what run.json says. It may be about a process that is gone, or of another boot.
+func (b *Backend) noted(id string) (run, error) {
 	var r run
 	text, err := os.ReadFile(filepath.Join(b.cfg.Units, id, runFile))
-	if err != nil || json.Unmarshal(text, &r) != nil {
+	if err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(text, &r)
+}
+
+// readRun returns the hint about a unit's process if it is of this boot and about this very process.
+func (b *Backend) readRun(id string, pid int) (run, bool) {
+	r, err := b.noted(id)
+	if err != nil {
 		return r, false
 	}
 	ticks, err := startTicks(pid)

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -127,23 +128,57 @@ func Running(units, flag, configName string) (map[int]string, error) {
 }
 
 // isOurs tells whether a process, which names a unit's config on its command line, holds that unit's lock: the proof that
-// it was started by a service like this one. There are three cases. The lock's file exists: it must be the very file that
-// the process has open. The unit's directory was moved or removed under its process: the open file still has the name. Or
-// this service may not look into the process, for it lacks CAP_SYS_PTRACE: then the process must run as the user that the
-// unit's config was given to, and somebody must hold the lock.
+// it was started by a service like this one. There are three cases. The lock is that of the file in the unit's directory.
+// That directory was moved, removed or replaced under its process, by a backup for example: the open file still has the
+// name. Or this service may not look into the process, for it lacks CAP_SYS_PTRACE: then the process must run as the user
+// that the unit's config was given to, somebody must hold the lock, and it must not be known that another one does.
 func (b *Backend) isOurs(id string, pid int) bool {
-	open := fmt.Sprintf("/proc/%d/fd/%d", pid, lockFD)
 	var held, file unix.Stat_t
-	heldErr, fileErr := unix.Stat(open, &held), unix.Stat(b.lockPath(id), &file)
+	heldErr, fileErr := unix.Stat(fdPath(pid), &held), unix.Stat(b.lockPath(id), &file)
 	switch {
-	case heldErr == nil && fileErr == nil:
-		return held.Dev == file.Dev && held.Ino == file.Ino
-	case heldErr == nil || errors.Is(heldErr, unix.ENOENT):
-		name, err := os.Readlink(open)
-		return err == nil && errors.Is(fileErr, unix.ENOENT) && filepath.Base(strings.TrimSuffix(name, " (deleted)")) == lockFile
+	case errors.Is(heldErr, unix.ENOENT):
+		return false
+	case heldErr != nil:
+		return fileErr == nil && sameUser(pid, filepath.Dir(b.configPath(id))) && b.isLocked(id) && !b.isAnother(id, pid)
+	case fileErr == nil && sameFile(held, file):
+		return holdsLock(pid)
 	default:
-		return fileErr == nil && sameUser(pid, filepath.Dir(b.configPath(id))) && b.isLocked(id)
+		return b.wasOurs(id, pid) && !b.isLocked(id)
 	}
+}
+
+func fdPath(pid int) string { return fmt.Sprintf("/proc/%d/fd/%d", pid, lockFD) }
+
+func sameFile(a, b unix.Stat_t) bool { return a.Dev == b.Dev && a.Ino == b.Ino }
+
+// holdsLock tells whether a process holds a lock on the file that it has open where a unit's process has its own: to have
+// the file open is not enough.
+func holdsLock(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, lockFD))
+	return err == nil && bytes.Contains(text, []byte("FLOCK"))
+}
+
+// wasOurs tells whether a process holds the lock of a unit whose directory is no longer the one that it knew. The name of
+// its open file ends in <id>/run.lock wherever that is now. In a container the same names mean other files: there the
+// process sees another directory at the place of ours.
+func (b *Backend) wasOurs(id string, pid int) bool {
+	name, err := os.Readlink(fdPath(pid))
+	if err != nil || !strings.HasSuffix(strings.TrimSuffix(name, " (deleted)"), filepath.Join("/", id, lockFile)) {
+		return false
+	}
+	var its, ours unix.Stat_t
+	err = errors.Join(unix.Stat(fmt.Sprintf("/proc/%d/root%s", pid, b.cfg.Units), &its), unix.Stat(b.cfg.Units, &ours))
+	return err == nil && sameFile(its, ours) && holdsLock(pid)
+}
+
+// isAnother tells whether run.json names a process that lives, and is not this one.
+func (b *Backend) isAnother(id string, pid int) bool {
+	noted, err := b.noted(id)
+	if err != nil || noted.PID == pid || noted.BootID != b.boot {
+		return false
+	}
+	ticks, err := startTicks(noted.PID)
+	return err == nil && ticks == noted.StartTicks
 }
 
 // sameUser tells whether a process belongs to the owner of a file.
