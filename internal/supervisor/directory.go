@@ -69,14 +69,16 @@ func (d *Directory) Load(ctx context.Context) ([]Stored, error) {
 		if !e.IsDir() || strings.HasPrefix(name, ".") {
 			continue
 		}
-		if err := sweep(filepath.Join(d.path, name)); err != nil && !errors.Is(err, unix.EROFS) {
-			return nil, err
+		// What cannot be swept is this unit's trouble, like what cannot be read; but for a disk that nobody writes to.
+		swept := sweep(filepath.Join(d.path, name))
+		if errors.Is(swept, unix.EROFS) {
+			swept = nil
 		}
 		text, err := os.ReadFile(filepath.Join(d.path, name, recordFile))
 		if f := exhausted(err, 0); f != nil {
 			return nil, f // which says nothing of the record
 		}
-		found = append(found, Stored{ID: name, Text: text, Hints: d.hints(name), Err: err})
+		found = append(found, Stored{ID: name, Text: text, Hints: d.hints(name), Err: errors.Join(err, swept)})
 	}
 	return found, nil
 }

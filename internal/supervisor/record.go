@@ -8,6 +8,7 @@ package supervisor
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -57,6 +58,9 @@ func decode[S any](id string, text []byte) (Record[S], error) {
 	}
 	if rec.ID != id || rec.UID == "" || rec.Revision < 1 {
 		return rec, fmt.Errorf("record names unit %q, uid %q, revision %d: not the record of %q", rec.ID, rec.UID, rec.Revision, id)
+	}
+	if !slices.Contains([]Desired{Running, Stopped, Absent}, rec.Desired) {
+		return rec, fmt.Errorf("record wants its process %q, which means nothing", rec.Desired)
 	}
 	return rec, nil
 }

@@ -23,7 +23,7 @@ type Store interface {
 	Remove(ctx context.Context, id string) error
 }
 
-// Stored is one record as found by Load. Err is set when its text could not be read.
+// Stored is one record as found by Load. Err is set when its text could not be read, or what was left beside it not be swept.
 type Stored struct {
 	ID    string
 	Text  []byte
