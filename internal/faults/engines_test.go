@@ -65,7 +65,7 @@ func newStage(t *testing.T) *stage {
 		}},
 	}
 	_, addresses := mustConnect(t, s.manager, s.agent, 4)
-	s.checker = flow.Start(t.Context(), flow.Config{Targets: addresses[1:], TCP: 1, UDP: 1})
+	s.checker = flow.Start(t.Context(), flow.Config{Targets: addresses[1:], TCP: 1, UDP: 1, Rate: 25 * time.Millisecond})
 	return s
 }
 
