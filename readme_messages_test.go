@@ -233,7 +233,7 @@ func TestExhaustedLimits(t *testing.T) {
 		api.CodeInotifyExhausted, api.CodeOpenFilesExhausted, api.CodeProcessesExhausted, api.CodeMemoryExhausted,
 		api.CodeDiskFull, api.CodeStateReadOnly, api.CodePortsExhausted,
 	} {
-		if !strings.Contains(string(page), fmt.Sprintf("\n| `%s` |", code)) {
+		if !strings.Contains(string(page), "\n| `"+string(code)+"` |") {
 			t.Errorf("README.md has no line about %s", code)
 		}
 	}

@@ -168,8 +168,8 @@ func TestNoInodeLeft(t *testing.T) {
 	disk, logs := testkit.Disk(t, "size=64m,nr_inodes=64"), testkit.StateDir(t)
 	m := testkit.StartManager(t, func(c *manager.Config) { c.State, c.Logs = disk, logs })
 	mustCreate(t, m, one("before", 30000, api.TCP))
-	ballast, err := os.MkdirTemp(disk, "ballast")
-	if err != nil {
+	ballast := filepath.Join(disk, "ballast")
+	if err := os.Mkdir(ballast, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	var spent []string

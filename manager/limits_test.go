@@ -71,7 +71,8 @@ func pid(t *testing.T, m *testkit.Manager, id string) int {
 	t.Helper()
 	var pid int
 	c := running(t, m, id)
-	if _, err := fmt.Sscanf(c.Message[strings.Index(c.Message, "process "):], "process %d", &pid); err != nil || c.Status != api.True {
+	_, after, _ := strings.Cut(c.Message, "process ")
+	if _, err := fmt.Sscan(strings.TrimRight(strings.Fields(after + " none")[0], ","), &pid); err != nil || c.Status != api.True {
 		t.Fatalf("%v: %+v", err, c)
 	}
 	return pid

@@ -171,8 +171,10 @@ func TestEachTroubleIsNamed(t *testing.T) {
 		"pids too few":  {func(m *machine, _ *doctor.Settings) { m.files[pidMax] = "2000"; m.units = 501 }, "machine's threads", doctor.Fail, []string{"501 records"}},
 		"pids spent":    {func(m *machine, _ *doctor.Settings) { m.files["/proc/loadavg"] = "0 0 0 1/32766 1" }, "machine's threads", doctor.Fail, []string{"32766 in use", "no engine can be started"}},
 		"pids unknown":  {func(m *machine, _ *doctor.Settings) { delete(m.files, pidMax) }, "machine's threads", doctor.Warn, []string{pidMax}},
-		"a cgroup's threads": {func(m *machine, _ *doctor.Settings) { m.limitGroup("400\n", "40\n") }, "cgroup's threads", doctor.Warn,
-			[]string{"400 (pids.max of cgroup /system.slice/x), 40 in use: enough for fewer than 100", "TasksMax="}},
+		"a cgroup's threads": {
+			func(m *machine, _ *doctor.Settings) { m.limitGroup("400\n", "40\n") }, "cgroup's threads", doctor.Warn,
+			[]string{"400 (pids.max of cgroup /system.slice/x), 40 in use: enough for fewer than 100", "TasksMax="},
+		},
 		"a cgroup's threads spent": {func(m *machine, _ *doctor.Settings) { m.limitGroup("400\n", "397\n") }, "cgroup's threads", doctor.Fail, []string{"no engine can be started", "TasksMax="}},
 		"a user's threads": {
 			func(m *machine, s *doctor.Settings) { m.UID = 1000; s.UIDs = "0"; m.limits[unix.RLIMIT_NPROC] = 400 }, "user's threads", doctor.Warn,

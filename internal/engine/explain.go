@@ -40,8 +40,7 @@ func explain(p supervisor.Process, watches bool, uid int) *supervisor.Failure {
 	if f := ranOut(complaint, uid); f != nil {
 		return f
 	}
-	switch {
-	case p.Exit.Known && p.Exit.Code == 1 && complaint != "":
+	if p.Exit.Known && p.Exit.Code == 1 && complaint != "" {
 		return &supervisor.Failure{Reason: ReasonConfigRefused, Message: "rathole refuses its config: " + complaint}
 	}
 	// The log goes on over all processes of a unit: what an earlier one said is none of this one's words.
@@ -65,11 +64,19 @@ func lastComplaint(path string) string {
 		return ""
 	}
 	var said []string
+	unwritten := "" // of a log that could not be written: said again and again, and no cause of an end
 	for _, line := range lines {
 		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "[tracing-subscriber]") {
+			unwritten = line
+			continue
+		}
 		if line != "" && !strings.HasPrefix(line, "note:") && !strings.HasPrefix(strings.ToLower(line), "stack backtrace") {
 			said = append(said, line)
 		}
+	}
+	if len(said) == 0 {
+		return unwritten
 	}
 	return strings.Join(said, " ")
 }

@@ -35,10 +35,16 @@ func TestExplain(t *testing.T) {
 		"killed without a word":           {supervisor.Exit{Known: true, Code: -1, Signal: "SIGKILL"}, "", "", true, ReasonExited, "SIGKILL"},
 		"no file left":                    {supervisor.Exit{Known: true, Code: -1, Signal: "SIGABRT"}, "", "thread 'main' panicked\nFailed building the Runtime: Os { code: 24, kind: Uncategorized, message: \"Too many open files\" }\n", true, "open_files_exhausted", "RLIMIT_NOFILE is "},
 		"no thread left":                  {supervisor.Exit{Known: true, Code: -1, Signal: "SIGABRT"}, "", "thread 'main' panicked\nOS can't spawn worker thread: Resource temporarily unavailable (os error 11)\nstack backtrace:\n", true, "processes_exhausted", "in use"},
-		"no memory left":                  {supervisor.Exit{Known: true, Code: -1, Signal: "SIGABRT"}, listening + watching, "memory allocation of 65536 bytes failed\n", true, "memory_exhausted", "no memory left"},
-		"killed for memory":               {supervisor.Exit{Known: true, Code: -1, Signal: "SIGKILL", OOMKills: 2}, listening + watching, "", true, "memory_exhausted", "was ended by SIGKILL; the kernel's out-of-memory killer has been at work (kills: 2)"},
-		"ended late without a word":       {supervisor.Exit{Known: true, At: time.Time{}.Add(time.Minute)}, listening, "", true, ReasonExited, "code 0"},
-		"adopted":                         {supervisor.Exit{}, listening, "", true, ReasonExited, "unknown"},
+		"log disk full": {
+			supervisor.Exit{Known: true, Code: -1, Signal: "SIGABRT"},
+			"",
+			"[tracing-subscriber] Unable to write an event to the Writer for this Subscriber! Error: No space left on device (os error 28)\n\nthe cause\n", true,
+			ReasonExited, "SIGABRT; its last words: the cause",
+		},
+		"no memory left":            {supervisor.Exit{Known: true, Code: -1, Signal: "SIGABRT"}, listening + watching, "memory allocation of 65536 bytes failed\n", true, "memory_exhausted", "no memory left"},
+		"killed for memory":         {supervisor.Exit{Known: true, Code: -1, Signal: "SIGKILL", OOMKills: 2}, listening + watching, "", true, "memory_exhausted", "was ended by SIGKILL; the kernel's out-of-memory killer has been at work (kills: 2)"},
+		"ended late without a word": {supervisor.Exit{Known: true, At: time.Time{}.Add(time.Minute)}, listening, "", true, ReasonExited, "code 0"},
+		"adopted":                   {supervisor.Exit{}, listening, "", true, ReasonExited, "unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
