@@ -16,7 +16,7 @@ import (
 )
 
 // ExitCodes is what --help says of them.
-const ExitCodes = "Exit codes: 0 done; 1 it failed; 2 it was not understood; 3 what was asked for is not so (wait, reconcile)."
+const ExitCodes = "Exit codes: 0 done; 1 it failed; 2 it was not understood; 3 what was asked for is not so (wait, probe, reconcile)."
 
 // The exit codes, apart from 0 and 1.
 const (
@@ -30,6 +30,7 @@ type Commands struct {
 	List       List       `cmd:"" help:"List ${units}: status, ports, and what is wrong."`
 	Show       Show       `cmd:"" help:"Show one ${unit} with its conditions."`
 	Logs       Logs       `cmd:"" help:"Print the log of an engine."`
+	Events     Events     `cmd:"" help:"Print what happened, and why."`
 	Restart    Restart    `cmd:"" help:"Replace the engine of one ${unit} by a new process; its players are dropped."`
 	Wait       Wait       `cmd:"" help:"Wait until one ${unit} has a status."`
 	Reconcile  Reconcile  `cmd:"" help:"Show engines that have no record, and records that cannot be read; stop those engines."`
@@ -73,6 +74,8 @@ type remote interface {
 
 	Logs(ctx context.Context, id string, q client.LogQuery) (api.Logs, error)
 	FollowLogs(ctx context.Context, id string, q client.LogQuery) iter.Seq2[string, error]
+	Events(ctx context.Context, q client.EventQuery) (api.EventList, error)
+	FollowEvents(ctx context.Context, q client.EventQuery) iter.Seq2[api.Event, error]
 	Restart(ctx context.Context, id string) (api.Restarted, error)
 	Reconciliation(ctx context.Context) (api.Reconciliation, error)
 	AcceptStrangers(ctx context.Context) (api.Reconciliation, error)
@@ -107,6 +110,13 @@ func ExitCode(err error) int {
 func printJSON(w io.Writer, v any) error {
 	out := json.NewEncoder(w)
 	out.SetIndent("", "  ")
+	out.SetEscapeHTML(false)
+	return out.Encode(v)
+}
+
+// printLine is printJSON on one line.
+func printLine(w io.Writer, v any) error {
+	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
 	return out.Encode(v)
 }

@@ -115,7 +115,7 @@ func TestShow(t *testing.T) {
 	// What differs from run to run is given another word.
 	for pattern, word := range map[string]string{
 		`[0-9a-f]{64}`: "SHA", `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`: "UID", `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`: "TIME", `process \d+`: "process 7",
-		`(True |False)( +)\d+s`: "${1}${2}0s", regexp.QuoteMeta(p.Bind.String()): "VPS",
+		`(True |False|Unknown)( +)\d+s`: "${1}${2}0s", regexp.QuoteMeta(p.Bind.String()): "VPS",
 	} {
 		out = regexp.MustCompile(pattern).ReplaceAllString(out, word)
 	}
@@ -129,17 +129,18 @@ client config  SHA
 created        TIME
 changed        TIME
 
-CONDITION        STATUS  FOR  REASON           MESSAGE
-ProcessRunning   True    0s   running          rathole runs as process 7
-ClientConnected  False   0s   never_connected  no client has connected to control port 10000 yet: hand the client config to an agent, and let the port through the firewall
-PortsListening   False   0s   not_listening    not open: 30000/tcp, 30000/udp
+CONDITION        STATUS   FOR  REASON           MESSAGE
+ProcessRunning   True     0s   running          rathole runs as process 7
+ClientConnected  False    0s   never_connected  no client has connected to control port 10000 yet: hand the client config to an agent, and let the port through the firewall
+PortsListening   False    0s   not_listening    not open: 30000/tcp, 30000/udp
+GameReachable    Unknown  0s   not_probed       the game was not asked yet: POST /api/instances/{id}/probe asks it, RATHOLE_PROBE_INTERVAL asks again and again
 `
 	if out != want || code != 0 {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	out, _, _ = p.types(t, "show", "srv-10", "-o", "json")
 	var shown api.Instance
-	if err := json.Unmarshal([]byte(out), &shown); err != nil || shown.ServerID != "srv-10" || len(shown.Conditions) != 3 {
+	if err := json.Unmarshal([]byte(out), &shown); err != nil || shown.ServerID != "srv-10" || len(shown.Conditions) != 4 {
 		t.Errorf("%v\n%s", err, out)
 	}
 	p.mustHear(t, 1, "no instance srv-1; there is srv-10", "show", "srv-1")

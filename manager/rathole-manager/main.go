@@ -38,6 +38,7 @@ func program() service.Program {
 type cli struct {
 	service.Flags
 	service.Commands
+	command.ManagerCommands
 	Config        kong.ConfigFlag  `help:"TOML file with any of these settings, by their long names (default /etc/rathole-manager/config.toml, if it is there)." placeholder:"FILE"`
 	Version       kong.VersionFlag `help:"Print the version."`
 	Listen        string           `help:"Address of the API." default:":7001" env:"RATHOLE_LISTEN"`
