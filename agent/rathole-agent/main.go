@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, ready fun
 	case service.DoctorName:
 		return c.doctor(ctx, stdout)
 	default:
-		return c.Flags.Ask(ctx, parsed, program(), c.Listen, stdout, stderr)
+		return c.Ask(ctx, parsed, program(), c.Listen, stdout, stderr)
 	}
 }
 

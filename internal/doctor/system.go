@@ -211,14 +211,14 @@ func tryWrite(dir string) (err error) {
 
 // engines looks for the path under which a service starts its engines, which has no symbolic links in it.
 func engines(units, flag, configName string) (map[int]string, error) {
-	real, err := filepath.EvalSymlinks(units)
+	path, err := filepath.EvalSymlinks(units)
 	if errors.Is(err, fs.ErrNotExist) {
-		real, err = units, nil
+		path, err = units, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return process.Running(real, flag, configName)
+	return process.Running(path, flag, configName)
 }
 
 // locked takes the lock for an instant if nobody has it. A service that starts in that instant tries again for longer.

@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// ErrStranger: an engine of this name runs here and no record wants it. A second one beside it would fight it for its log
+// ErrStranger says that an engine of this name runs here and no record wants it. A second one beside it would fight it for its log
 // and its players.
 var ErrStranger = errors.New("an engine of this name runs, and no record wants it")
 
