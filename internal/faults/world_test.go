@@ -116,11 +116,15 @@ func players(t *testing.T, addresses []string) *flow.Checker {
 	})
 }
 
-// mustNotHaveNoticed ends the flows.
+// mustNotHaveNoticed ends the flows. It forgives lost datagrams as far as the kernel says that it dropped packets meanwhile,
+// which it does only on a machine that is overloaded.
 func mustNotHaveNoticed(t *testing.T, checker *flow.Checker) flow.Report {
 	t.Helper()
 	report := checker.Stop()
 	t.Logf("%s", report)
+	if report.Dropped >= report.Lost {
+		report.Lost = 0 // TCP's were sent again, and a datagram's loss is not a tunnel's
+	}
 	if !report.Clean() || report.Sent == 0 {
 		t.Errorf("players noticed: %s", report)
 	}

@@ -40,7 +40,7 @@ type Config struct {
 	Settle time.Duration
 }
 
-// Report is what became of the flows. All but Flows, Sent and LongestGap are 0 where nothing was noticed.
+// Report is what became of the flows. All but Flows, Sent, LongestGap and Dropped are 0 where nothing was noticed.
 type Report struct {
 	Flows int
 	Sent  int // messages
@@ -54,6 +54,8 @@ type Report struct {
 	Moved int
 	// LongestGap is the longest time in which a flow had no answer while it was waiting for one.
 	LongestGap time.Duration
+	// Dropped is how many packets the kernel threw away meanwhile, anybody's: if it is not 0, lost datagrams may be among them.
+	Dropped int
 	// Findings describes the first of them.
 	Findings []string
 }
@@ -65,6 +67,9 @@ func (r Report) Clean() bool { return r.Broken+r.Lost+r.Reordered+r.Moved == 0 }
 func (r Report) String() string {
 	text := fmt.Sprintf("%d flows, %d messages: %d broken, %d lost, %d reordered, %d moved, longest gap %s",
 		r.Flows, r.Sent, r.Broken, r.Lost, r.Reordered, r.Moved, r.LongestGap.Round(time.Millisecond))
+	if r.Dropped > 0 {
+		text += fmt.Sprintf("; the kernel dropped %d packets of anybody's", r.Dropped)
+	}
 	return strings.Join(append([]string{text}, r.Findings...), "\n\t")
 }
 
@@ -74,6 +79,7 @@ type Checker struct {
 	stop               context.CancelFunc
 	cut                context.CancelFunc
 	settle             time.Duration
+	dropped            int // by the kernel, when the flows began
 	senders, receivers sync.WaitGroup
 }
 
@@ -87,7 +93,7 @@ func Start(ctx context.Context, cfg Config) *Checker {
 	}
 	sending, stop := context.WithCancel(ctx)
 	receiving, cut := context.WithCancel(context.WithoutCancel(ctx))
-	c := &Checker{stop: stop, cut: cut, settle: cfg.Settle}
+	c := &Checker{stop: stop, cut: cut, settle: cfg.Settle, dropped: drops()}
 	for _, target := range cfg.Targets {
 		for network, count := range map[string]int{"tcp": cfg.TCP, "udp": cfg.UDP} {
 			for range count {
@@ -117,7 +123,7 @@ func (c *Checker) Stop() Report {
 	}
 	c.cut()
 	c.receivers.Wait()
-	r := Report{Flows: len(c.flows)}
+	r := Report{Flows: len(c.flows), Dropped: drops() - c.dropped}
 	for _, f := range c.flows {
 		f.report(&r)
 	}
