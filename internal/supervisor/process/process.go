@@ -227,8 +227,8 @@ func (b *Backend) spawn(u supervisor.Unit, lock *os.File) (*tracked, error) {
 		}
 	}
 	// What an earlier process said of its end must not be taken for this one's.
-	if err := removeIfThere(proc.ErrLog); err != nil {
-		b.cfg.Log.Debug("remove the last process's words", "id", u.ID, "error", err)
+	if err := os.WriteFile(proc.ErrLog, nil, 0o600); err != nil {
+		b.cfg.Log.Debug("forget the last process's words", "id", u.ID, "error", err)
 	}
 	memory, err := newStderr()
 	if outOfFiles(err) {
