@@ -21,6 +21,8 @@ const (
 	watchWindow = 64 << 10
 	// quiet is for how long a complaint must not have been heard until it is news again.
 	quiet = time.Minute
+	// hintPause is how long after a look for the log's sake the next one is due: a client without its server writes each second.
+	hintPause = 3 * time.Second
 	// A service whose control channel was pushed out fightCount times within fightWindow has two clients: one that comes back
 	// from a broken network does it once. Measured: each of the two comes back within about a second, so that fightOver
 	// without another one is the end.
@@ -32,7 +34,8 @@ const (
 // ReasonTwoClients is the reason of ClientConnected while two clients push each other out.
 const ReasonTwoClients = "two_clients"
 
-// LogWatch reads what the engines log, for what no socket shows.
+// LogWatch reads what the engines log, for what no socket shows, and takes it for a hint to look at the sockets: an engine
+// whose peer comes or goes says so at once, while a look at all units has to be rare where there are thousands.
 type LogWatch[S any] struct {
 	List func() []supervisor.View[S]
 	Tell func(api.Event)
@@ -52,6 +55,8 @@ type watched struct {
 	heard    map[rathole.Kind]time.Time // when each complaint was last heard
 	pushed   map[string][]time.Time     // when each service's channel was pushed out, within the window
 	fighting bool
+	grew     bool      // since the last hint
+	hinted   time.Time // when the last one was given
 }
 
 // Run watches until ctx ends.
@@ -116,12 +121,16 @@ func (w *LogWatch[S]) read(id string, l *watched, now time.Time) {
 			w.Log.Warn("read the log", "id", id, "error", err)
 			return
 		}
-		l.offset = next
+		l.offset, l.grew = next, true
 		for _, text := range lines {
 			w.hear(id, l, rathole.ParseLine(text), now)
 		}
 	}
 	w.judge(id, l, now)
+	if l.grew && now.Sub(l.hinted) >= hintPause {
+		l.grew, l.hinted = false, now
+		w.Poke(id)
+	}
 }
 
 func (w *LogWatch[S]) hear(id string, l *watched, line rathole.Line, now time.Time) {

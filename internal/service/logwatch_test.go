@@ -131,11 +131,32 @@ func TestTwoClients(t *testing.T) {
 		d.write(pushed)
 		d.later(time.Second)
 	}
-	if len(d.told) != 1 || !strings.HasPrefix(d.told[0], "two_clients()") || !d.watch.Fights("one") || d.poked != 1 {
-		t.Errorf("told %q, fights %v, poked %d", d.told, d.watch.Fights("one"), d.poked)
+	if len(d.told) != 1 || !strings.HasPrefix(d.told[0], "two_clients()") || !d.watch.Fights("one") {
+		t.Errorf("told %q, fights %v", d.told, d.watch.Fights("one"))
 	}
 	d.later(fightOver)
-	if d.watch.Fights("one") || d.poked != 2 || len(d.told) != 1 {
-		t.Errorf("after the fight: told %q, fights %v, poked %d", d.told, d.watch.Fights("one"), d.poked)
+	before := d.poked
+	d.later(hintPause)
+	if d.watch.Fights("one") || before == 0 || d.poked != before || len(d.told) != 1 {
+		t.Errorf("after the fight: told %q, fights %v, poked %d, %d", d.told, d.watch.Fights("one"), before, d.poked)
+	}
+}
+
+// TestALogThatGrowsIsAHint has the unit looked at when its engine says something, but not for each line.
+func TestALogThatGrowsIsAHint(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, nil)
+	for n, want := range []int{1, 1, 1, 2, 2, 2, 3, 3} {
+		d.write("whatever")
+		d.later(time.Second)
+		if d.poked != want {
+			t.Errorf("second %d: poked %d times, want %d", n, d.poked, want)
+		}
+	}
+	for range 5 {
+		d.later(time.Second)
+	}
+	if d.poked != 4 { // for the last line
+		t.Errorf("a silent log: poked %d times", d.poked)
 	}
 }
