@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +53,42 @@ func TestProcessesOutliveTheServiceAndAreAdopted(t *testing.T) {
 	})
 	if err := second.Delete(t.Context(), "unit-0"); err != nil || alive(pids["unit-0"]) {
 		t.Errorf("delete of an adopted unit: %v, alive %v", err, alive(pids["unit-0"]))
+	}
+}
+
+// TestConfigThatWasNeverPutInPlaceIsSwept has a service killed between writing a config and renaming it: what it wrote holds
+// secrets, and nobody would ever look at it again.
+func TestConfigThatWasNeverPutInPlaceIsSwept(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	first := h.open(nil)
+	for _, id := range []string{"runs", "rewritten"} {
+		first.mustCreate(t, id, "reloadable")
+	}
+	first.end()
+	left := func(id string) string { return filepath.Join(h.units(), id, "conf", ".next") }
+	for _, id := range []string{"runs", "rewritten"} {
+		if err := os.WriteFile(left(id), []byte("token"), 0o400); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second := h.open(nil)
+	if _, err := os.Stat(left("runs")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after a start: %v", err)
+	}
+	// And one that is left while nobody looks does not keep the next config from being written.
+	if err := os.WriteFile(left("rewritten"), []byte("token"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Update(t.Context(), "rewritten", 0, supervisor.Draft[extra]{Desired: supervisor.Running, Config: "reloadable again"}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(left("rewritten")), "fake.toml"))
+	if err != nil || string(text) != "reloadable again" {
+		t.Errorf("config %q %v", text, err)
+	}
+	if _, err := os.Stat(left("rewritten")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after a change: %v", err)
 	}
 }
 

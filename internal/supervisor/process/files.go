@@ -18,6 +18,12 @@ import (
 func (b *Backend) configPath(id string) string {
 	return filepath.Join(b.cfg.Units, id, configDir, b.cfg.ConfigName)
 }
+
+// nextConfigPath is a config that has not replaced the old one yet. Found at any other time it was left by a service that was
+// killed, and holds secrets of a revision that may be long gone.
+func (b *Backend) nextConfigPath(id string) string {
+	return filepath.Join(filepath.Dir(b.configPath(id)), ".next")
+}
 func (b *Backend) lockPath(id string) string { return filepath.Join(b.cfg.Units, id, lockFile) }
 func (b *Backend) logPath(id string) string  { return filepath.Join(b.cfg.Logs, id+logSuffix) }
 func (b *Backend) errPath(id string) string  { return filepath.Join(b.cfg.Logs, id+errSuffix) }
@@ -30,7 +36,10 @@ func (b *Backend) WriteConfig(u supervisor.Unit) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make the config's directory: %w", err)
 	}
-	next := filepath.Join(dir, ".next")
+	next := b.nextConfigPath(u.ID)
+	if err := removeIfThere(next); err != nil { // one that a killed service gave to the unit's user could not be written to
+		return fmt.Errorf("write the config of %s: %w", u.ID, err)
+	}
 	err := os.WriteFile(next, []byte(u.Config), 0o600)
 	if err == nil && u.UnixUID != 0 {
 		err = errors.Join(give(next, u.UnixUID, 0o400), give(dir, u.UnixUID, 0o500))

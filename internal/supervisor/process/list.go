@@ -93,6 +93,9 @@ func (b *Backend) adopt(id string, pid int) (supervisor.Process, bool, error) {
 		_ = handle.Close()
 		return supervisor.Process{}, false, nil
 	}
+	if err := removeIfThere(b.nextConfigPath(id)); err != nil {
+		b.cfg.Log.Warn("remove a config that was never put in place", "id", id, "error", err)
+	}
 	p := supervisor.Process{ID: id, PID: pid, StartedAt: time.Now(), Adopted: true, Log: b.logPath(id), ErrLog: b.errPath(id)}
 	if r, ok := b.readRun(id, pid); ok {
 		p.StartedAt = r.StartedAt
