@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"regexp"
 	"reflect"
 	"regexp"
 	"strings"
