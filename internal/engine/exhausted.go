@@ -92,9 +92,9 @@ func asFailure(reason string, err error) *supervisor.Failure {
 // Complains finds in the log of an engine that runs the limit that it runs into now; nil if there is none. It goes on, and
 // serves no further player until it gets what it lacks.
 func Complains(p supervisor.Process) *supervisor.Failure {
-	// Of a thousand engines hardly one has written anything of late.
-	if info, err := os.Stat(p.Log); err != nil || time.Since(info.ModTime()) > freshComplaint {
-		return nil
+	info, err := os.Stat(p.Log)
+	if fresh := err == nil && time.Since(info.ModTime()) <= freshComplaint; !fresh {
+		return nil // of a thousand engines hardly one has written anything of late
 	}
 	lines, _ := rathole.TailLog(p.Log, 20) // a log that cannot be read has nothing to add
 	complains := slices.ContainsFunc(lines, func(text string) bool {
