@@ -159,7 +159,7 @@ func (o *Observer[S]) Run(ctx context.Context) {
 	defer some.Stop()
 	var rested time.Time // when the next look at some may begin
 	for {
-		if next, any := o.nextDue(); any {
+		if next, needed := o.nextDue(); needed {
 			some.Reset(max(time.Until(next), time.Until(rested)))
 		} else {
 			some.Stop()
@@ -178,18 +178,18 @@ func (o *Observer[S]) Run(ctx context.Context) {
 }
 
 // nextDue is when the next look at some units is due; false if no unit needs one.
-func (o *Observer[S]) nextDue() (next time.Time, any bool) {
+func (o *Observer[S]) nextDue() (next time.Time, needed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.waiters) > 0 {
 		return time.Time{}, true
 	}
 	for _, at := range o.due {
-		if !any || at.Before(next) {
-			next, any = at, true
+		if !needed || at.Before(next) {
+			next, needed = at, true
 		}
 	}
-	return next, any
+	return next, needed
 }
 
 // lookAtAll looks at every unit and returns what that took.
@@ -208,8 +208,8 @@ func (o *Observer[S]) lookAtAll(ctx context.Context) time.Duration {
 	o.turn = (o.turn + 1) % turns
 	for i, v := range views {
 		// A process that was found stopped is looked at each time, so that no two looks contradict each other.
-		close := i%turns == o.turn || o.wasStopped(v.Record.ID)
-		o.record(v, taken, assess, Eye{Stopped: close && stopped(v)})
+		asked := i%turns == o.turn || o.wasStopped(v.Record.ID)
+		o.record(v, taken, assess, Eye{Stopped: asked && stopped(v)})
 	}
 	return time.Since(taken)
 }

@@ -243,53 +243,67 @@ func TestChangesAreTold(t *testing.T) {
 		want  []string
 	}{
 		"a new one comes up": {
-			[]api.Event{created}, []look{{0, api.StatusInactive, never}, {tick, api.StatusHealthy, up}, {tick, api.StatusHealthy, up}},
+			[]api.Event{created},
+			[]look{{0, api.StatusInactive, never}, {tick, api.StatusHealthy, up}, {tick, api.StatusHealthy, up}},
 			[]string{"one connected", "one healthy"},
 		},
 		"a blink is no loss": {
-			[]api.Event{created}, []look{{0, api.StatusHealthy, up}, {tick, api.StatusDown, lost}, {blink, api.StatusHealthy, up}, {tick, api.StatusHealthy, up}},
+			[]api.Event{created},
+			[]look{{0, api.StatusHealthy, up}, {tick, api.StatusDown, lost}, {blink, api.StatusHealthy, up}, {tick, api.StatusHealthy, up}},
 			[]string{"one connected", "one healthy"},
 		},
 		"seen once is not enough": {
-			[]api.Event{created}, []look{{0, api.StatusHealthy, up}, {tick, api.StatusDown, lost}},
+			[]api.Event{created},
+			[]look{{0, api.StatusHealthy, up}, {tick, api.StatusDown, lost}},
 			[]string{"one connected", "one healthy"},
 		},
 		"a loss": {
-			[]api.Event{created}, []look{{0, api.StatusHealthy, up}, {tick, api.StatusDown, lost}, {blink, api.StatusDown, lost}, {tick, api.StatusDown, lost}},
+			[]api.Event{created},
+			[]look{{0, api.StatusHealthy, up}, {tick, api.StatusDown, lost}, {blink, api.StatusDown, lost}, {tick, api.StatusDown, lost}},
 			[]string{"one connected", "one healthy", "one client_lost(client_lost)", "one down(client_lost)"},
 		},
 		"a port is stolen and given back": {
-			[]api.Event{created}, []look{{0, api.StatusDegraded, stolen}, {tick, api.StatusDegraded, stolen}, {tick, api.StatusHealthy, up}},
+			[]api.Event{created},
+			[]look{{0, api.StatusDegraded, stolen}, {tick, api.StatusDegraded, stolen}, {tick, api.StatusHealthy, up}},
 			[]string{"one connected", "one port_stolen", "one degraded(port_stolen)", "one healthy"},
 		},
 		"the game goes and comes": {
-			[]api.Event{created}, []look{
-				{0, api.StatusHealthy, local(api.True)}, {tick, api.StatusDegraded, local(api.False)}, {tick, api.StatusDegraded, local(api.False)},
-				{tick, api.StatusHealthy, local(api.True)}, {tick, api.StatusHealthy, local(api.Unknown)},
+			[]api.Event{created},
+			[]look{
+				{0, api.StatusHealthy, local(api.True)},
+				{tick, api.StatusDegraded, local(api.False)},
+				{tick, api.StatusDegraded, local(api.False)},
+				{tick, api.StatusHealthy, local(api.True)},
+				{tick, api.StatusHealthy, local(api.Unknown)},
 			},
 			[]string{"one connected", "one healthy", "one local_unreachable(nothing_listens)", "one degraded(nothing_listens)", "one local_reachable", "one healthy"},
 		},
 		"one that was there before the journal": {
-			nil, []look{{0, api.StatusHealthy, up}, {tick, api.StatusDown, lost}, {tick, api.StatusDown, lost}},
+			nil,
+			[]look{{0, api.StatusHealthy, up}, {tick, api.StatusDown, lost}, {tick, api.StatusDown, lost}},
 			[]string{"one client_lost(client_lost)", "one down(client_lost)"},
 		},
 		"nothing happened while the service was away": {
 			append([]api.Event{created}, known(api.EventConnected, api.EventHealthy)...), []look{{0, api.StatusHealthy, up}, {tick, api.StatusHealthy, up}}, nil,
 		},
 		"lost while the service was away": {
-			known(api.EventConnected, api.EventHealthy), []look{{0, api.StatusDown, lost}, {tick, api.StatusDown, lost}},
+			known(api.EventConnected, api.EventHealthy),
+			[]look{{0, api.StatusDown, lost}, {tick, api.StatusDown, lost}},
 			[]string{"one client_lost(client_lost)", "one down(client_lost)"},
 		},
 		"stopped on purpose": {
-			[]api.Event{created}, []look{{0, api.StatusHealthy, up}, {tick, api.StatusDisabled, nil}, {tick, api.StatusDisabled, nil}, {tick, api.StatusHealthy, up}},
+			[]api.Event{created},
+			[]look{{0, api.StatusHealthy, up}, {tick, api.StatusDisabled, nil}, {tick, api.StatusDisabled, nil}, {tick, api.StatusHealthy, up}},
 			[]string{"one connected", "one healthy", "one connected", "one healthy"},
 		},
 		"what cannot be told": {
-			[]api.Event{created}, []look{{0, api.StatusHealthy, local(api.True)}, {tick, api.StatusHealthy, []api.Condition{cond(api.Connected, api.Unknown, "unknown")}}},
+			[]api.Event{created},
+			[]look{{0, api.StatusHealthy, local(api.True)}, {tick, api.StatusHealthy, []api.Condition{cond(api.Connected, api.Unknown, "unknown")}}},
 			[]string{"one connected", "one healthy"},
 		},
 		"removed and made again": {
-			append(known(api.EventCreated, api.EventConnected, api.EventHealthy, api.EventRemoved), created), []look{{0, api.StatusHealthy, up}},
+			append(known(api.EventCreated, api.EventConnected, api.EventHealthy, api.EventRemoved), created),
+			[]look{{0, api.StatusHealthy, up}},
 			[]string{"one connected", "one healthy"},
 		},
 	} {
@@ -326,9 +340,9 @@ func TestALossIsConfirmedSoon(t *testing.T) {
 	if _, err := o.Show(t.Context(), s.views["one"]); err != nil {
 		t.Fatal(err)
 	}
-	due, any := o.nextDue()
-	if wait := time.Until(due); !any || wait < 0 || wait > settle {
-		t.Fatalf("the next look is due in %s (%v)", wait, any)
+	due, needed := o.nextDue()
+	if wait := time.Until(due); !needed || wait < 0 || wait > settle {
+		t.Fatalf("the next look is due in %s (%v)", wait, needed)
 	}
 	run(t, o)
 	wait.Eventually(t, 10*time.Second, func() error {
