@@ -24,7 +24,7 @@ import (
 func told(t *testing.T, of func(context.Context, client.EventQuery) (api.EventList, error), want ...api.EventType) []api.Event {
 	t.Helper()
 	var list api.EventList
-	wait.Eventually(t, 15*time.Second, func() (err error) {
+	wait.Eventually(t, 30*time.Second, func() (err error) {
 		list, err = of(t.Context(), client.EventQuery{ServerID: "one", After: new(int64)})
 		if err != nil {
 			return err
@@ -44,8 +44,8 @@ func told(t *testing.T, of func(context.Context, client.EventQuery) (api.EventLi
 // TestEventsTellTheStory creates, connects, kills and deletes: both halves tell exactly that.
 func TestEventsTellTheStory(t *testing.T) {
 	t.Parallel()
-	m := testkit.StartManager(t, func(c *manager.Config) { c.BackoffMin = 2 * time.Second })
-	a := testkit.StartAgent(t, func(c *agent.Config) { c.BackoffMin = 2 * time.Second })
+	m := testkit.StartManager(t, func(c *manager.Config) { c.BackoffMin = 4 * time.Second })
+	a := testkit.StartAgent(t, func(c *agent.Config) { c.BackoffMin = 4 * time.Second })
 	game := testkit.StartGame(t, "satisfactory", 7777)
 	req := one("one", 30000, api.TCP)
 	req.HostIP = game.Host.String()

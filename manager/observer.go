@@ -17,8 +17,9 @@ import (
 // hintConnected notes when a client was first seen connected: it tells "inactive" from "down" after a restart.
 const hintConnected = "first_connected_at"
 
-// fewViews is up to how many instances the kernel is asked about by their ports; more of them are picked out of all.
-const fewViews = 8
+// fewViews is up to how many instances the kernel is asked about by their ports, which mostly lie side by side; more of them
+// are picked out of all.
+const fewViews = 64
 
 // watcher asks the kernel about instances.
 type watcher struct {

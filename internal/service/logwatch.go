@@ -21,7 +21,8 @@ const (
 	watchWindow = 64 << 10
 	// quiet is for how long a complaint must not have been heard until it is news again.
 	quiet = time.Minute
-	// hintPause is how long after a look for the log's sake the next one is due: a client without its server writes each second.
+	// hintPause is how long after a look for the log's sake the next one is due, unless a peer came or went: a client without
+	// its server writes each second.
 	hintPause = 3 * time.Second
 	// A service whose control channel was pushed out fightCount times within fightWindow has two clients: one that comes back
 	// from a broken network does it once. Measured: each of the two comes back within about a second, so that fightOver
@@ -56,6 +57,7 @@ type watched struct {
 	pushed   map[string][]time.Time     // when each service's channel was pushed out, within the window
 	fighting bool
 	grew     bool      // since the last hint
+	turned   bool      // likewise, and a peer came or went
 	hinted   time.Time // when the last one was given
 }
 
@@ -127,16 +129,18 @@ func (w *LogWatch[S]) read(id string, l *watched, now time.Time) {
 		}
 	}
 	w.judge(id, l, now)
-	if l.grew && now.Sub(l.hinted) >= hintPause {
-		l.grew, l.hinted = false, now
+	if l.turned || (l.grew && now.Sub(l.hinted) >= hintPause) {
+		l.grew, l.turned, l.hinted = false, false, now
 		w.Poke(id)
 	}
 }
 
 func (w *LogWatch[S]) hear(id string, l *watched, line rathole.Line, now time.Time) {
-	if line.Kind == rathole.KindPreempted {
+	switch line.Kind {
+	case rathole.KindPreempted:
 		l.pushed[line.Service] = append(l.pushed[line.Service], now)
-		return
+	case rathole.KindControlEstablished, rathole.KindControlShutdown, rathole.KindClientLost, rathole.KindHeartbeatTimeout:
+		l.turned = true
 	}
 	meaning, told := w.Warnings[line.Kind]
 	if !told {

@@ -156,7 +156,15 @@ func TestALogThatGrowsIsAHint(t *testing.T) {
 	for range 5 {
 		d.later(time.Second)
 	}
-	if d.poked != 4 { // for the last line
+	d.write("whatever")
+	d.later(time.Second)
+	before := d.poked
+	d.write("2026-11-24T12:05:20.607128Z  INFO connection{addr=1.2.3.4:5}:handle{service=a_tcp}:run: rathole::server: Control channel shutdown")
+	d.later(time.Second)
+	if d.poked != before+1 {
+		t.Errorf("a peer went: poked %d times, want one more than %d", d.poked, before)
+	}
+	if before != 5 { // for the last line of those, and this one
 		t.Errorf("a silent log: poked %d times", d.poked)
 	}
 }
