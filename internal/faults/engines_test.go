@@ -85,15 +85,14 @@ func (s *stage) engine(t *testing.T) string {
 	s.sick = filepath.Join(dir, "sick")
 	// Engines run as users of their own, who may not look into a developer's cache.
 	healthy, script := filepath.Join(dir, "rathole"), filepath.Join(dir, "engine")
-	binary, err := os.ReadFile(testkit.Rathole(t))
 	text := fmt.Sprintf("#!/bin/sh\nid=${2%%/conf/*}\nsick=%s/${id##*/}\n[ -f \"$sick\" ] && exit \"$(cat \"$sick\")\"\nexec %s \"$@\"\n", s.sick, healthy)
-	for _, err := range []error{
-		err, os.MkdirAll(s.sick, 0o755), os.WriteFile(healthy, binary, 0o755), os.WriteFile(script, []byte(text), 0o755),
-	} {
+	for _, err := range []error{os.MkdirAll(s.sick, 0o755), os.WriteFile(script+".text", []byte(text), 0o644)} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+	mustInstall(t, testkit.Rathole(t), healthy)
+	mustInstall(t, script+".text", script)
 	return script
 }
 

@@ -83,15 +83,18 @@ func build(t *testing.T, version string) string {
 // mustReplace renames a copy of what was built over the program's file, which may be running.
 func mustReplace(t *testing.T, path, dir string) {
 	t.Helper()
-	binary, err := os.ReadFile(filepath.Join(dir, filepath.Base(path)))
-	if err == nil {
-		err = os.WriteFile(path+".next", binary, 0o755)
-	}
-	if err == nil {
-		err = os.Rename(path+".next", path)
-	}
-	if err != nil {
+	mustInstall(t, filepath.Join(dir, filepath.Base(path)), path+".next")
+	if err := os.Rename(path+".next", path); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// mustInstall copies an executable. Another program does it: whatever this one forks at that moment would inherit a descriptor
+// that is open for writing, and until it has become another program the kernel refuses to execute the file ("text file busy").
+func mustInstall(t *testing.T, from, to string) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), "install", "-m", "755", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 }
 
