@@ -16,6 +16,7 @@ type commands struct {
 	Terraform terraformCommand `cmd:"" help:"Obtain a Terraform or OpenTofu command line and print its path."`
 	Isolate   isolateCommand   `cmd:"" help:"Run a command in a network of its own, where that is allowed."`
 	Pages     pagesCommand     `cmd:"" help:"Write the reference pages of actions and list resources."`
+	Release   releaseCommand   `cmd:"" help:"Check that the files of a release are what the registry takes."`
 	Demo      demoCommand      `cmd:"" help:"Show the product at work on this machine: apply, play, destroy."`
 }
 
