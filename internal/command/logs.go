@@ -68,7 +68,7 @@ func (s *session) follow(ctx context.Context, id string, q client.LogQuery) erro
 		}
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // an interrupt is how a person ends it
+			return nil
 		case client.IsNotFound(err):
 			_, _ = fmt.Fprintf(s.env.Stderr, "%s: %s %s has been removed\n", s.env.Program, s.env.Kind.Unit, id)
 			return nil

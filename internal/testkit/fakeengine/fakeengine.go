@@ -13,7 +13,7 @@ import (
 )
 
 //go:embed src
-var source embed.FS //nolint:gochecknoglobals // embedded files are a variable
+var source embed.FS
 
 // Build compiles the stand-in and returns its path. It skips the test where there is no C compiler, which is rarer than
 // it sounds: cargo, too, needs one to build the real engine.
