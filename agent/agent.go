@@ -18,11 +18,8 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor/process"
 )
 
-// The layout below the state directory.
-const (
-	unitsDir  = "clients"
-	engineDir = "engine"
-)
+// unitsDir is the directory of the records, below the state directory.
+const unitsDir = "clients"
 
 // How an engine is started: rathole -c <state>/clients/<id>/conf/client.toml.
 const (
@@ -32,11 +29,13 @@ const (
 
 // Agent is the service. Run it once; its routes are the Handler.
 type Agent struct {
-	cfg    Config
-	engine *engine.Engine
-	sup    *supervisor.Supervisor[spec]
-	api    *httpapi.API
-	byID   service.Keyed
+	cfg      Config
+	engine   *engine.Engine
+	sup      *supervisor.Supervisor[spec]
+	upgrader *engine.Upgrader[spec]
+	api      *httpapi.API
+	byID     service.Keyed
+	doubts   engine.Doubts
 
 	observer *service.Observer[spec]
 	history  *service.History[spec]
@@ -60,13 +59,16 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, engine: engine.New(cfg.Binary, filepath.Join(cfg.State, engineDir))}
+	a := &Agent{cfg: cfg, engine: engine.New(engine.Config{
+		Path: cfg.Binary, Dir: filepath.Join(cfg.State, engine.Dir), Program: "rathole-agent", Log: cfg.Log, Crash: cfg.Crash,
+	})}
 	a.history = &service.History[spec]{Journal: events.Open(filepath.Join(cfg.Logs, events.FileName), events.Options{Log: cfg.Log})}
 	a.sup = supervisor.New(supervisor.Config[spec]{
-		Store: store, Backend: backend, Rules: rules{engine.Rules[spec]{Engine: a.engine, Rest: rest}},
-		Log: cfg.Log, UIDs: cfg.UIDs, Event: a.history.Happened, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
+		Store: store, Backend: backend, Rules: newRules(a.engine, &a.doubts),
+		Log: cfg.Log, UIDs: cfg.UIDs, Gone: a.doubts.Forget, Event: a.history.Happened, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
 	})
 	a.observe()
+	a.upgrader = engine.NewUpgrader(a.engine, engine.Fleet[spec]{Supervisor: a.sup, Lock: a.byID.Lock, Conditions: a.observer.Conditions})
 	a.api = httpapi.New(httpapi.Config{
 		Title: "rathole-agent", Version: cfg.Version, Token: cfg.Token, Log: cfg.Log,
 		Problem: engine.Problem, Health: a.health, Ready: a.sup.IsReady, Alarm: a.sup.Alarm,
@@ -74,16 +76,13 @@ func New(cfg Config) (*Agent, error) {
 	})
 	a.routes()
 	service.ReconcileRoutes(a.api, a.sup)
+	a.upgrader.Routes(a.api)
 	return a, nil
 }
 
 // Run supervises the clients until ctx ends.
 func (a *Agent) Run(ctx context.Context) error {
-	if b, err := a.engine.Binary(ctx); err != nil {
-		a.cfg.Log.Error("no engine: no client can be started until there is one", "error", err)
-	} else {
-		a.cfg.Log.Info("engine", "path", b.Path, "version", b.Version, "features", b.Features)
-	}
+	a.engine.Report(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
@@ -103,6 +102,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		wg.Go(func() { a.logs.Run(ctx) })
 		a.observer.Run(ctx)
 	})
+	wg.Go(func() { a.upgrader.Run(ctx) })
 	wg.Wait()
 	return errors.Join(err, a.history.Journal.Close())
 }

@@ -2,6 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"iter"
 	"maps"
 	"net"
 	"net/netip"
@@ -9,8 +12,10 @@ import (
 	"strconv"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/sockets"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
 
 // kernelView is what the kernel says of this host's sockets, at one moment, by port.
@@ -32,9 +37,7 @@ func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec],
 		}
 		w.owners.Keep(pids)
 	}
-	dialled, err := sockets.List(ctx, sockets.Query{
-		Protocol: api.TCP, States: []sockets.State{sockets.Established}, RemotePorts: controlPorts(views), Info: true,
-	})
+	dialled, err := dialledTo(ctx, controlPorts(views))
 	var listening, bound []sockets.Socket
 	if err == nil {
 		listening, err = sockets.List(ctx, sockets.Query{Protocol: api.TCP, States: []sockets.State{sockets.Listen}})
@@ -42,15 +45,39 @@ func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec],
 	if err == nil {
 		bound, err = sockets.List(ctx, sockets.Query{Protocol: api.UDP})
 	}
-	local := func(s sockets.Socket) netip.AddrPort { return s.Local }
 	k := kernelView{
-		dialled:   byPort(dialled, func(s sockets.Socket) netip.AddrPort { return s.Remote }),
+		dialled:   byPort(dialled, remote),
 		listening: byPort(listening, local), bound: byPort(bound, local),
 	}
 	return func(v view, eye service.Eye) service.Observed {
 		return assess(v, k, w.owners.Of(v.Process.PID, v.Record.UnixUID), eye)
 	}, err
 }
+
+// dialledTo lists the connections to control ports of servers.
+func dialledTo(ctx context.Context, ports []api.PortRange) ([]sockets.Socket, error) {
+	return sockets.List(ctx, sockets.Query{
+		Protocol: api.TCP, States: []sockets.State{sockets.Established}, RemotePorts: ports, Info: true,
+	})
+}
+
+// channelsOf lists a client's control channels at this moment. They are counted exactly, so the process itself is asked for
+// its sockets, and its user, whom another agent on this machine may use as well, only if that is not allowed.
+func channelsOf(ctx context.Context, rec record, p supervisor.Process) ([]sockets.Socket, error) {
+	ours, err := sockets.Of(p.PID, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		ours, err = sockets.Of(p.PID, rec.UnixUID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	port := rec.Spec.remotePort()
+	dialled, err := dialledTo(ctx, []api.PortRange{{Start: port, End: port}})
+	return slices.Collect(kernelView{dialled: byPort(dialled, remote)}.channels(rec.Spec, ours)), err
+}
+
+func local(s sockets.Socket) netip.AddrPort  { return s.Local }
+func remote(s sockets.Socket) netip.AddrPort { return s.Remote }
 
 func byPort(list []sockets.Socket, end func(sockets.Socket) netip.AddrPort) map[int][]sockets.Socket {
 	m := make(map[int][]sockets.Socket, len(list))
@@ -59,6 +86,26 @@ func byPort(list []sockets.Socket, end func(sockets.Socket) netip.AddrPort) map[
 		m[port] = append(m[port], s)
 	}
 	return m
+}
+
+// dialledSYN is the byte by which the kernel's count of acknowledged bytes is larger at the end that dialled: its SYN.
+const dialledSYN = 1
+
+// channels are a client's control channels: as seen from here, what the server has received was acknowledged, and what it
+// has sent was received.
+func (k kernelView) channels(s spec, ours func(sockets.Socket) bool) iter.Seq[sockets.Socket] {
+	channel := engine.ControlChannel(s.Transport)
+	server, name := netip.ParseAddr(s.remoteHost())
+	return func(yield func(sockets.Socket) bool) {
+		for _, x := range k.dialled[s.remotePort()] {
+			if name == nil && x.Remote.Addr() != server.Unmap() {
+				continue // of another agent on this machine, whose engines may run as the same users
+			}
+			if ours(x) && x.BytesAcked == channel.FromClient+dialledSYN && x.BytesReceived >= channel.FromServer && !yield(x) {
+				return
+			}
+		}
+	}
 }
 
 func (k kernelView) listensOn(proto api.Protocol, addr netip.AddrPort) bool {

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
@@ -67,7 +68,7 @@ func (a *Agent) readRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		return &clientOut{Body: shownAs(v, seen)}, nil
+		return &clientOut{Body: a.shown(v, seen)}, nil
 	})
 }
 
@@ -119,7 +120,7 @@ func (a *Agent) answer(ctx context.Context, v view) (*clientOut, error) {
 	shown, err := a.show(ctx, v)
 	if err != nil { // an error would say that nothing was done
 		a.cfg.Log.Warn("answering without a look at the sockets", "id", v.Record.ID, "error", err)
-		return &clientOut{Body: shownAs(v, service.Unseen(v, err, api.Connected, api.LocalReachable))}, nil
+		return &clientOut{Body: a.shown(v, service.Unseen(v, err, api.Connected, api.LocalReachable))}, nil
 	}
 	return &clientOut{Body: shown[0]}, nil
 }
@@ -135,17 +136,18 @@ func (a *Agent) show(ctx context.Context, views ...view) ([]api.Client, error) {
 		return nil, fmt.Errorf("read the sockets: %w", err)
 	}
 	for i, v := range views {
-		shown[i] = shownAs(v, seen[i])
+		shown[i] = a.shown(v, seen[i])
 	}
 	return shown, nil
 }
 
-// shownAs is a client as it was seen.
-func shownAs(v view, seen service.Observed) api.Client {
+// shown is a client as it was seen.
+func (a *Agent) shown(v view, seen service.Observed) api.Client {
 	rec := v.Record
 	return api.Client{
 		ServerID: rec.ID, Status: seen.Status, Conditions: seen.Conditions,
 		ConfigSHA256: rec.Spec.digest(), RemoteAddr: rec.Spec.RemoteAddr, Services: slices.Sorted(maps.Keys(rec.Spec.Services)),
+		Warnings:  engine.Warnings(&a.doubts, v, seen.Conditions),
 		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt,
 	}
 }

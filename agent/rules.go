@@ -19,15 +19,19 @@ type rules struct{ engine.Rules[spec] }
 
 var _ supervisor.Rules[spec] = rules{}
 
+func newRules(e *engine.Engine, doubts *engine.Doubts) rules {
+	return rules{engine.Rules[spec]{Engine: e, Parse: parse, Channels: channelsOf, Doubts: doubts}}
+}
+
 // Ready implements supervisor.Rules. A client listens nowhere and never exits for want of a server, so it is ready once it
 // has read its config: whether it reaches its server is the status's business.
 func (r rules) Ready(ctx context.Context, _ record, p supervisor.Process) (bool, error) {
 	return r.Watching(ctx, p), nil
 }
 
-// rest is a client's config without its services.
-func rest(text string) (any, error) {
+// parse reads a client's config: its services, and all the rest.
+func parse(text string) (services map[string]any, rest any, err error) {
 	c, err := rathole.ParseClient([]byte(text))
-	c.Services = nil
-	return c, err
+	services, c.Services = engine.Services(c.Services), nil
+	return services, c, err
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
-	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/sockets"
@@ -32,24 +31,13 @@ func assess(v view, k kernelView, ours *sockets.Owned, eye service.Eye) service.
 	return seen
 }
 
-// dialledSYN is the byte by which the kernel's count of acknowledged bytes is larger at the end that dialled: its SYN.
-const dialledSYN = 1
-
-// connectedCondition counts the client's control channels: as seen from here, what the server has received was
-// acknowledged, and what it has sent was received.
+// connectedCondition counts the client's control channels.
 func connectedCondition(v view, k kernelView, ours *sockets.Owned, explain bool) api.Condition {
 	spec := v.Record.Spec
 	c := api.Condition{Type: api.Connected, Status: api.True, Reason: "connected", Message: "every service's control channel to " + spec.RemoteAddr + " is established"}
-	channel := engine.ControlChannel(spec.Transport)
 	have := 0
-	server, name := netip.ParseAddr(spec.remoteHost())
-	for _, s := range k.dialled[spec.remotePort()] {
-		if name == nil && s.Remote.Addr() != server.Unmap() {
-			continue // of another agent on this machine, whose engines may run as the same users
-		}
-		if ours.Has(s) && s.BytesAcked == channel.FromClient+dialledSYN && s.BytesReceived >= channel.FromServer {
-			have++
-		}
+	for range k.channels(spec, ours.Has) {
+		have++
 	}
 	if err := ours.Err(); err != nil {
 		c.Status, c.Reason, c.Message = api.Unknown, "unknown", "the engine's sockets cannot be read: "+err.Error()

@@ -106,6 +106,7 @@ func (m *Manager) remove(ctx context.Context, id string) error {
 func (m *Manager) gone(id string) {
 	m.ports.release(id, nil)
 	m.prober.forget(id)
+	m.doubts.Forget(id)
 }
 
 // get reads an instance; that there is none is an *api.Problem.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
@@ -30,6 +31,7 @@ func (m *Manager) show(ctx context.Context, views ...view) ([]api.Instance, erro
 func (m *Manager) shown(v view, seen service.Observed) api.Instance {
 	i := m.instance(v)
 	i.Status, i.Conditions = seen.Status, append(slices.Clone(seen.Conditions), m.prober.condition(v)...)
+	i.Warnings = append(i.Warnings, engine.Warnings(&m.doubts, v, seen.Conditions)...)
 	return i
 }
 

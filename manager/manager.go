@@ -20,11 +20,8 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor/process"
 )
 
-// The layout below the state directory.
-const (
-	unitsDir  = "instances"
-	engineDir = "engine"
-)
+// unitsDir is the directory of the records, below the state directory.
+const unitsDir = "instances"
 
 // How an engine is started: rathole -s <state>/instances/<id>/conf/server.toml.
 const (
@@ -43,8 +40,10 @@ type Manager struct {
 	history  *service.History[spec]
 	logs     *service.LogWatch[spec]
 	prober   *prober
+	upgrader *engine.Upgrader[spec]
 	api      *httpapi.API
 	byID     service.Keyed
+	doubts   engine.Doubts
 }
 
 // New checks the config and makes the service; nothing runs until Run. The caller holds the state directory's lock.
@@ -69,17 +68,20 @@ func New(cfg Config) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{
-		cfg:     cfg,
-		engine:  engine.New(cfg.Binary, filepath.Join(cfg.State, engineDir)),
+		cfg: cfg,
+		engine: engine.New(engine.Config{
+			Path: cfg.Binary, Dir: filepath.Join(cfg.State, engine.Dir), Program: "rathole-manager", Log: cfg.Log, Crash: cfg.Crash,
+		}),
 		backend: backend,
 		ports:   newPorts(cfg, ephemeral),
 	}
 	m.history = &service.History[spec]{Journal: events.Open(filepath.Join(cfg.Logs, events.FileName), events.Options{Log: cfg.Log})}
 	m.sup = supervisor.New(supervisor.Config[spec]{
-		Store: store, Backend: backend, Rules: rules{engine.Rules[spec]{Engine: m.engine, Rest: rest}, cfg.Bind},
+		Store: store, Backend: backend, Rules: newRules(m.engine, &m.doubts, cfg.Bind),
 		Log: cfg.Log, UIDs: cfg.UIDs, Loaded: m.index, Gone: m.gone, Event: m.history.Happened, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
 	})
 	m.observe()
+	m.upgrader = engine.NewUpgrader(m.engine, engine.Fleet[spec]{Supervisor: m.sup, Lock: m.byID.Lock, Conditions: m.observer.Conditions})
 	m.api = httpapi.New(httpapi.Config{
 		Title: "rathole-manager", Version: cfg.Version, Token: cfg.Token, Log: cfg.Log,
 		Problem: engine.Problem, Health: m.health, Ready: m.sup.IsReady, Alarm: m.sup.Alarm,
@@ -87,6 +89,7 @@ func New(cfg Config) (*Manager, error) {
 	})
 	m.routes()
 	service.ReconcileRoutes(m.api, m.sup)
+	m.upgrader.Routes(m.api)
 	return m, nil
 }
 
@@ -113,11 +116,7 @@ func (m *Manager) observe() {
 
 // Run supervises the instances until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
-	if b, err := m.engine.Binary(ctx); err != nil {
-		m.cfg.Log.Error("no engine: nothing can be created until there is one", "error", err)
-	} else {
-		m.cfg.Log.Info("engine", "path", b.Path, "version", b.Version, "features", b.Features)
-	}
+	m.engine.Report(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
@@ -139,6 +138,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		wg.Go(func() { m.logs.Run(ctx) })
 		m.observer.Run(ctx)
 	})
+	wg.Go(func() { m.upgrader.Run(ctx) })
 	wg.Wait()
 	return errors.Join(err, m.history.Journal.Close())
 }

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -63,9 +64,7 @@ func (w *watcher) ask(ctx context.Context, views []view) (kernelView, error) {
 		w.forget(views)
 	}
 	k := kernelView{bind: w.bind}
-	established, err := sockets.List(ctx, sockets.Query{
-		Protocol: api.TCP, States: []sockets.State{sockets.Established}, LocalPorts: control, Info: true,
-	})
+	established, err := establishedOn(ctx, control)
 	var listening, bound []sockets.Socket
 	if err == nil {
 		listening, err = sockets.List(ctx, sockets.Query{Protocol: api.TCP, States: []sockets.State{sockets.Listen}, LocalPorts: public})
@@ -84,6 +83,13 @@ func (w *watcher) forget(views []view) {
 		pids[v.Process.PID] = struct{}{}
 	}
 	w.owners.Keep(pids)
+}
+
+// establishedOn lists the connections to control ports.
+func establishedOn(ctx context.Context, control []api.PortRange) ([]sockets.Socket, error) {
+	return sockets.List(ctx, sockets.Query{
+		Protocol: api.TCP, States: []sockets.State{sockets.Established}, LocalPorts: control, Info: true,
+	})
 }
 
 // noteConnection keeps the moment at which an instance's client was first seen.
@@ -114,14 +120,23 @@ func byPort(list []sockets.Socket) map[int][]sockets.Socket {
 	return m
 }
 
+// channels are the control channels of an instance's client.
+func (k kernelView) channels(s spec) iter.Seq[sockets.Socket] {
+	channel := engine.ControlChannel(string(s.Transport))
+	return func(yield func(sockets.Socket) bool) {
+		for _, c := range k.control[s.ControlPort] {
+			if sockets.Overlaps(c.Local.Addr(), k.bind) && c.BytesReceived == channel.FromClient && c.BytesAcked >= channel.FromServer && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
 // connected counts the control channels of an instance's client.
 func (k kernelView) connected(s spec) int {
-	channel := engine.ControlChannel(string(s.Transport))
 	n := 0
-	for _, c := range k.control[s.ControlPort] {
-		if sockets.Overlaps(c.Local.Addr(), k.bind) && c.BytesReceived == channel.FromClient && c.BytesAcked >= channel.FromServer {
-			n++
-		}
+	for range k.channels(s) {
+		n++
 	}
 	return n
 }

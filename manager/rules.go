@@ -24,6 +24,12 @@ type rules struct {
 
 var _ supervisor.Rules[spec] = rules{}
 
+func newRules(e *engine.Engine, doubts *engine.Doubts, bind netip.Addr) rules {
+	r := rules{bind: bind}
+	r.Rules = engine.Rules[spec]{Engine: e, Parse: parse, Channels: r.channels, Doubts: doubts}
+	return r
+}
+
 // Preflight implements supervisor.Rules. rathole aborts when its control port is taken.
 func (r rules) Preflight(ctx context.Context, rec record) error {
 	control := netip.AddrPortFrom(r.bind, uint16(rec.Spec.ControlPort))
@@ -61,9 +67,15 @@ func (r rules) Ready(ctx context.Context, rec record, p supervisor.Process) (boo
 	return slices.ContainsFunc(listening, ours), nil
 }
 
-// rest is a server's config without its services.
-func rest(text string) (any, error) {
+// channels are the control channels on an instance's control port.
+func (r rules) channels(ctx context.Context, rec record, _ supervisor.Process) ([]sockets.Socket, error) {
+	control, err := establishedOn(ctx, []api.PortRange{{Start: rec.Spec.ControlPort, End: rec.Spec.ControlPort}})
+	return slices.Collect(kernelView{bind: r.bind, control: byPort(control)}.channels(rec.Spec)), err
+}
+
+// parse reads a server's config: its services, and all the rest.
+func parse(text string) (services map[string]any, rest any, err error) {
 	c, err := rathole.ParseServer([]byte(text))
-	c.Services = nil
-	return c, err
+	services, c.Services = engine.Services(c.Services), nil
+	return services, c, err
 }

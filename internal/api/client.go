@@ -16,6 +16,7 @@ type Client struct {
 	ConfigSHA256 string      `json:"config_sha256" doc:"Over the exact bytes that were pushed, in hex."`
 	RemoteAddr   string      `json:"remote_addr" doc:"The instance's rathole server: host:control port."`
 	Services     []string    `json:"services" nullable:"false" doc:"The engine's service names, sorted."`
+	Warnings     []string    `json:"warnings,omitempty" doc:"What deserves a look, such as reload_unverified: a change that only the engine's log speaks for."`
 	CreatedAt    time.Time   `json:"created_at"`
 	UpdatedAt    time.Time   `json:"updated_at"`
 }

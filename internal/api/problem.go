@@ -20,6 +20,7 @@ const (
 	CodeClientExists         Code = "client_exists"         // 409: belongs to another remote host
 	CodeStrangerRunning      Code = "stranger_running"      // 409: an engine of this name runs, and no record wants it
 	CodePortInUse            Code = "port_in_use"           // 409: Owner says by whom
+	CodeUpgradeInProgress    Code = "upgrade_in_progress"   // 409: one upgrade of the engine at a time
 	CodeRevisionMismatch     Code = "revision_mismatch"     // 412: If-Match is stale
 	CodeBodyTooLarge         Code = "body_too_large"        // 413
 	CodeInvalidConfig        Code = "invalid_config"        // 422: the pushed TOML; Errors says which key and line

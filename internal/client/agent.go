@@ -100,6 +100,20 @@ func (r *remote) Health(ctx context.Context) (h api.Health, err error) {
 	return h, err
 }
 
+// Engine tells which rathole a service uses, which one its machine has now, and how far an upgrade is.
+func (r *remote) Engine(ctx context.Context) (e api.Engine, err error) {
+	_, err = r.do(ctx, call{method: http.MethodGet, path: api.PathEngine, result: &e})
+	return e, err
+}
+
+// UpgradeEngine makes a service take up the rathole that its machine has now, tunnel by tunnel. begun is false when there is
+// nothing to do; else ask Engine until its Upgrade is over. It is sent once: after a lost answer, Engine knows too. One that
+// is under way already is refused with upgrade_in_progress.
+func (r *remote) UpgradeEngine(ctx context.Context) (e api.Engine, begun bool, err error) {
+	status, err := r.do(ctx, call{method: http.MethodPost, path: api.PathEngineUpgrade, result: &e, once: true})
+	return e, status == http.StatusAccepted, err
+}
+
 // Ready returns nil once the service takes changes; a service that is still loading is an error that IsTransient.
 func (r *remote) Ready(ctx context.Context) error {
 	var answer api.Ready // decoded, so that just any web server does not pass for ours

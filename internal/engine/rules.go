@@ -2,13 +2,10 @@ package engine
 
 import (
 	"context"
-	"errors"
-	"os"
-	"reflect"
-	"slices"
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
+	"github.com/satishost/terraform-provider-rathole/internal/sockets"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
 
@@ -22,13 +19,16 @@ const watchGrace = 300 * time.Millisecond
 // Rules is the part of supervisor.Rules that is the same for servers and clients.
 type Rules[S any] struct {
 	Engine *Engine
-	// Rest reads a config and returns all of it but the services, for comparison.
-	Rest func(text string) (any, error)
+	// Parse reads a config, for comparison: its services by name, and all the rest.
+	Parse func(text string) (services map[string]any, rest any, err error)
+	// Channels lists the control channels that a unit's process has at this moment.
+	Channels func(ctx context.Context, rec supervisor.Record[S], p supervisor.Process) ([]sockets.Socket, error)
+	Doubts   *Doubts
 }
 
 // Program implements supervisor.Rules.
-func (r Rules[S]) Program(supervisor.Record[S]) (string, error) {
-	b, err := r.Engine.Binary(context.Background())
+func (r Rules[S]) Program(rec supervisor.Record[S]) (string, error) {
+	b, err := r.Engine.Program(context.Background(), rec.ID)
 	if err != nil {
 		return "", asFailure(ReasonEngineMissing, err)
 	}
@@ -37,7 +37,7 @@ func (r Rules[S]) Program(supervisor.Record[S]) (string, error) {
 
 // Preflight implements supervisor.Rules: without inotify, rathole exits with code 0 and no word of why.
 func (r Rules[S]) Preflight(ctx context.Context, rec supervisor.Record[S]) error {
-	if !r.watches(ctx) || rec.UnixUID != 0 {
+	if !r.willWatch(ctx, rec.ID) || rec.UnixUID != 0 {
 		return nil // a user of its own has a quota of its own, which only that user can ask for
 	}
 	if err := CheckInotify(); err != nil {
@@ -51,17 +51,27 @@ func (r Rules[S]) Diagnose(rec supervisor.Record[S], p supervisor.Process) *supe
 	if p.Exit == nil {
 		return nil
 	}
-	return explain(p, r.watches(context.Background()), rec.UnixUID)
+	return explain(p, r.willWatch(context.Background(), rec.ID), rec.UnixUID)
 }
 
 // Watching tells whether a process has come so far that it will not exit for want of inotify.
 func (r Rules[S]) Watching(ctx context.Context, p supervisor.Process) bool {
-	return !r.watches(ctx) || time.Since(p.StartedAt) > watchGrace || Said(p, rathole.KindWatching)
+	return !r.watches(ctx, p) || time.Since(p.StartedAt) > watchGrace || Said(p, rathole.KindWatching)
 }
 
-func (r Rules[S]) watches(ctx context.Context) bool {
-	b, err := r.Engine.Binary(ctx)
+// willWatch tells whether the build of a unit's next start watches its config, or of the last one if that has ended.
+func (r Rules[S]) willWatch(ctx context.Context, id string) bool {
+	b, err := r.Engine.next(ctx, id)
 	return err == nil && b.HotReload()
+}
+
+// watches tells whether the build that a process runs watches its config. It need not be the current one.
+func (r Rules[S]) watches(ctx context.Context, p supervisor.Process) bool {
+	b, err := r.Engine.runs(ctx, p.PID)
+	if err == nil && b.Version != "" {
+		return b.HotReload()
+	}
+	return r.willWatch(ctx, p.ID)
 }
 
 // Said tells whether a process has logged a line of a kind.
@@ -76,73 +86,4 @@ func Said(p supervisor.Process, kind rathole.Kind) bool {
 		}
 	}
 	return false
-}
-
-// reloadWait is how long a running engine may take to notice a new config; measured: 1-3 ms.
-const reloadWait = time.Second
-
-// Reload implements supervisor.Rules. Services are reloaded without harm to the others; any other change makes rathole
-// restart itself inside, which a new process does better.
-func (r Rules[S]) Reload(ctx context.Context, rec supervisor.Record[S], p supervisor.Process, old string, swap func() error) (bool, error) {
-	before, err := r.Rest(old)
-	if err != nil {
-		return false, err
-	}
-	after, err := r.Rest(rec.Config)
-	if err != nil || !reflect.DeepEqual(before, after) || !r.watches(ctx) {
-		return false, err
-	}
-	if old == rec.Config && reloadedSince(p, rec.UpdatedAt) {
-		return true, nil // a service that was killed meanwhile had replaced the file, and the engine took it
-	}
-	return r.swap(ctx, p, swap)
-}
-
-// reloadedSince tells whether an engine's log has a reload after a time.
-func reloadedSince(p supervisor.Process, since time.Time) bool {
-	lines, err := rathole.TailLog(p.Log, 1000)
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(lines, func(text string) bool {
-		line := rathole.ParseLine(text)
-		return line.Kind == rathole.KindReloadDetected && line.Time.After(since)
-	})
-}
-
-// swap replaces a running engine's config, and waits until its log says that it took it. False: it has not noticed within
-// a second (under load one change in fifty is lost for good).
-func (r Rules[S]) swap(ctx context.Context, p supervisor.Process, swap func() error) (bool, error) {
-	info, err := os.Stat(p.Log)
-	if err != nil {
-		return false, err
-	}
-	offset := info.Size()
-	if err := swap(); err != nil {
-		return false, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, reloadWait)
-	defer cancel()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for {
-		lines, next, err := rathole.ReadLog(p.Log, offset, logWindow)
-		if err != nil {
-			return false, err
-		}
-		offset = next
-		for _, text := range lines {
-			switch line := rathole.ParseLine(text); line.Kind {
-			case rathole.KindReloadDetected:
-				return true, nil
-			case rathole.KindConfigInvalid:
-				return false, errors.New(line.Text)
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return false, nil
-		}
-	}
 }

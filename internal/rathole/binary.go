@@ -3,8 +3,12 @@ package rathole
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -30,7 +34,15 @@ type Binary struct {
 	Path     string   // absolute
 	Version  string   // always Version
 	Features []string // cargo features, with hyphens, sorted; empty if the build does not tell
+	SHA256   string   // of the file, in hex: what tells two builds of one version apart
 }
+
+// nameDigits is how much of a build's checksum its name shows, in hex digits: enough for people to compare, and for a
+// directory of a few builds.
+const nameDigits = 12
+
+// Name is the version and the beginning of the checksum: the same for the same bytes, wherever they lie.
+func (b Binary) Name() string { return b.Version + "-" + b.SHA256[:min(nameDigits, len(b.SHA256))] }
 
 // Supports tells whether the build can speak a transport.
 func (b Binary) Supports(t api.Transport) bool {
@@ -47,8 +59,8 @@ func (b Binary) Supports(t api.Transport) bool {
 // where the user has none left; one that does not must be restarted for every change.
 func (b Binary) HotReload() bool { return slices.Contains(b.Features, "hot-reload") }
 
-// Find looks for rathole at path, or in PATH under its own name when path is empty, and asks it for its version and
-// features. Every error wraps ErrNoEngine.
+// Find looks for rathole at path, or in PATH under its own name when path is empty, asks it for its version and features,
+// and takes its checksum. Every error wraps ErrNoEngine.
 func Find(ctx context.Context, path string) (Binary, error) {
 	name := path
 	if name == "" {
@@ -78,7 +90,25 @@ func Find(ctx context.Context, path string) (Binary, error) {
 	if err != nil {
 		return Binary{}, fmt.Errorf("%w: %w; %s", ErrNoEngine, err, mend)
 	}
-	return Binary{Path: found, Version: Version, Features: parseFeatures(long)}, nil
+	sum, err := Digest(found)
+	if err != nil {
+		return Binary{}, fmt.Errorf("%w: %w; %s", ErrNoEngine, err, mend)
+	}
+	return Binary{Path: found, Version: Version, Features: parseFeatures(long), SHA256: sum}, nil
+}
+
+// Digest is the SHA-256 of a file, in hex. A binary of 5 MB takes about 10 ms.
+func Digest(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", fmt.Errorf("read %s: %w", path, err)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // ask runs the binary with one flag and an empty environment, so that no setting of ours changes the answer.

@@ -134,7 +134,7 @@ func TestInstall(t *testing.T) {
 	b := must[Binary](t)(Find(t.Context(), source))
 
 	first := must[Binary](t)(Install(b, dir))
-	want := filepath.Join(dir, Version, "rathole")
+	want := filepath.Join(dir, Version+"-"+b.SHA256[:12], "rathole")
 	if first.Path != want || first.Version != Version {
 		t.Fatalf("installed %+v", first)
 	}
@@ -154,22 +154,38 @@ func TestInstall(t *testing.T) {
 		t.Error("the same bytes were written again")
 	}
 
-	// Another build of the same version, and no left-over. A process that runs the old file keeps it.
+	// Another build of the same version lies beside it.
 	other := must[Binary](t)(Find(t.Context(), script(t, `echo "rathole 0.5.0" # other`)))
-	must[Binary](t)(Install(other, dir))
-	if os.SameFile(before, stat(t, want)) || !bytes.Equal(read(t, want), read(t, other.Path)) {
-		t.Error("the other build was not installed by rename")
+	second := must[Binary](t)(Install(other, dir))
+	if second.Path == want || !bytes.Equal(read(t, second.Path), read(t, other.Path)) || !os.SameFile(before, stat(t, want)) {
+		t.Errorf("the other build is at %s", second.Path)
+	}
+
+	// What is not the build that its name tells is replaced, by rename, and an interrupted copy is swept.
+	for _, path := range []string{want, filepath.Join(filepath.Dir(want), ".rathole-123")} {
+		if err := os.WriteFile(path, []byte("torn"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must[Binary](t)(Install(b, dir))
+	if !bytes.Equal(read(t, want), read(t, source)) || os.SameFile(before, stat(t, want)) || stat(t, want).Mode().Perm() != 0o755 {
+		t.Error("the torn copy was not replaced by rename")
 	}
 	if entries := must[[]os.DirEntry](t)(os.ReadDir(filepath.Dir(want))); len(entries) != 1 {
 		t.Errorf("left over: %v", entries)
 	}
 
-	b.Path = filepath.Join(state, "missing")
+	// The file changes between being asked and being copied.
+	if err := os.WriteFile(source, []byte("#!/bin/sh\necho rathole 0.5.0 too\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Install(b, t.TempDir()); err == nil || !strings.Contains(err.Error(), "changed while") {
+		t.Errorf("a build under a false name: %v", err)
+	}
+
+	b.Path, b.SHA256 = filepath.Join(state, "missing"), strings.Repeat("0", 64)
 	if _, err := Install(b, dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v", err)
-	}
-	if entries := must[[]os.DirEntry](t)(os.ReadDir(filepath.Dir(want))); len(entries) != 1 {
-		t.Errorf("left over: %v", entries)
 	}
 }
 
@@ -177,10 +193,10 @@ func TestInstall(t *testing.T) {
 func TestInstallCleansUp(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if _, err := Install(Binary{Path: t.TempDir(), Version: Version}, dir); err == nil {
+	if _, err := Install(Binary{Path: t.TempDir(), Version: Version, SHA256: "00"}, dir); err == nil {
 		t.Fatal("a directory was installed")
 	}
-	if entries := must[[]os.DirEntry](t)(os.ReadDir(filepath.Join(dir, Version))); len(entries) != 0 {
+	if entries := must[[]os.DirEntry](t)(os.ReadDir(filepath.Join(dir, Version+"-00"))); len(entries) != 0 {
 		t.Errorf("left over: %v", entries)
 	}
 }

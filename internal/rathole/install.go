@@ -1,7 +1,8 @@
 package rathole
 
 import (
-	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -10,31 +11,34 @@ import (
 	"path/filepath"
 )
 
-// Install copies the binary to <dir>/<version>/rathole and gives the copy, so that any unix user can execute it and a new
-// version is a new path, not a change under running processes. The file is 0755, both directories 0711. Where the same
-// bytes are there already, nothing is written. The copy is complete and on disk before it gets its name.
+// Install copies a binary that Find gave to <dir>/<its name>/rathole and gives the copy, so that any unix user can execute
+// it, and another build is another path, not a change under running processes. The file is 0755, both directories 0711.
+// Where the same bytes are there already, nothing is written. The copy is complete and on disk before it gets its name.
 func Install(b Binary, dir string) (Binary, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return Binary{}, fmt.Errorf("install rathole: %w", err)
 	}
-	into := filepath.Join(dir, b.Version)
-	target := filepath.Join(into, "rathole")
+	into := filepath.Join(dir, b.Name())
+	installed := b
+	installed.Path = filepath.Join(into, "rathole")
 	for _, d := range []string{dir, into} {
 		if err := makeDir(d); err != nil {
 			return Binary{}, fmt.Errorf("install rathole: %w", err)
 		}
 	}
-	installed := b
-	installed.Path = target
-	same, err := sameBytes(b.Path, target)
-	if err != nil {
+	have, err := Digest(installed.Path)
+	switch {
+	case err == nil && have == b.SHA256:
+		return installed, chmod(installed.Path, 0o755)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return Binary{}, fmt.Errorf("install rathole: %w", err)
 	}
-	if same {
-		return installed, chmod(target, 0o755)
+	err = copyDurably(b, into, installed.Path)
+	if err == nil {
+		err = syncDir(dir) // the new directory's own name
 	}
-	if err := copyDurably(b.Path, into, target); err != nil {
+	if err != nil {
 		return Binary{}, fmt.Errorf("install rathole: %w", err)
 	}
 	return installed, nil
@@ -60,48 +64,17 @@ func chmod(path string, mode fs.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-func sameBytes(source, target string) (bool, error) {
-	have, err := os.Open(target)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+// copyDurably also sees to it that the name tells the truth: a package manager may replace the file while it is copied.
+func copyDurably(b Binary, dir, target string) (err error) {
+	if err := sweepCopies(dir); err != nil {
+		return err
 	}
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = have.Close() }()
-	want, err := os.Open(source)
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = want.Close() }()
-	a, b := make([]byte, 64<<10), make([]byte, 64<<10)
-	for {
-		n, errA := io.ReadFull(have, a)
-		m, errB := io.ReadFull(want, b)
-		if n != m || !bytes.Equal(a[:n], b[:m]) {
-			return false, nil
-		}
-		endA, endB := endOfFile(errA), endOfFile(errB)
-		switch {
-		case errA != nil && !endA:
-			return false, errA
-		case errB != nil && !endB:
-			return false, errB
-		case endA && endB:
-			return true, nil
-		}
-	}
-}
-
-func endOfFile(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
-
-func copyDurably(source, dir, target string) (err error) {
-	from, err := os.Open(source)
+	from, err := os.Open(b.Path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = from.Close() }()
-	to, err := os.CreateTemp(dir, ".rathole-*")
+	to, err := os.CreateTemp(dir, copyPrefix+"*")
 	if err != nil {
 		return err
 	}
@@ -111,8 +84,12 @@ func copyDurably(source, dir, target string) (err error) {
 			_ = os.Remove(to.Name())
 		}
 	}()
-	if _, err := io.Copy(to, from); err != nil {
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(to, sum), from); err != nil {
 		return err
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != b.SHA256 {
+		return fmt.Errorf("%s was changed while it was copied", b.Path)
 	}
 	if err := to.Chmod(0o755); err != nil {
 		return err
@@ -126,10 +103,26 @@ func copyDurably(source, dir, target string) (err error) {
 	if err := os.Rename(to.Name(), target); err != nil {
 		return err
 	}
-	parent, err := os.Open(dir)
+	return syncDir(dir)
+}
+
+// copyPrefix begins the name of a copy that is not complete yet.
+const copyPrefix = ".rathole-"
+
+// sweepCopies removes what an interrupted copy left.
+func sweepCopies(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, copyPrefix+"*"))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+// syncDir waits until the disk has a directory's entries.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = parent.Close() }()
-	return parent.Sync()
+	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -102,6 +103,15 @@ func (o *Observer[S]) Show(ctx context.Context, views ...supervisor.View[S]) ([]
 		seen[i] = o.record(v, taken, assess, Eye{Stopped: stopped(v), Explain: true})
 	}
 	return seen, nil
+}
+
+// Conditions looks at one unit now.
+func (o *Observer[S]) Conditions(ctx context.Context, v supervisor.View[S]) ([]api.Condition, error) {
+	seen, err := o.Show(ctx, v)
+	if err != nil {
+		return nil, fmt.Errorf("read the sockets: %w", err)
+	}
+	return seen[0].Conditions, nil
 }
 
 // Await answers once a unit has a status; with what it is when the time is over or the service drains; and at once if no
