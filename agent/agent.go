@@ -40,6 +40,8 @@ type Agent struct {
 	observer *service.Observer[spec]
 	history  *service.History[spec]
 	logs     *service.LogWatch[spec]
+	healing  *service.Healing
+	games    *games
 }
 
 // New checks the config and makes the service; nothing runs until Run. The caller holds the state directory's lock.
@@ -65,7 +67,7 @@ func New(cfg Config) (*Agent, error) {
 	a.history = &service.History[spec]{Journal: events.Open(filepath.Join(cfg.Logs, events.FileName), events.Options{Log: cfg.Log})}
 	a.sup = supervisor.New(supervisor.Config[spec]{
 		Store: store, Backend: backend, Rules: newRules(a.engine, &a.doubts),
-		Log: cfg.Log, UIDs: cfg.UIDs, Gone: a.doubts.Forget, Event: a.history.Happened, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
+		Log: cfg.Log, UIDs: cfg.UIDs, Gone: a.gone, Event: a.history.Happened, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
 	})
 	a.observe()
 	a.upgrader = engine.NewUpgrader(a.engine, engine.Fleet[spec]{Supervisor: a.sup, Lock: a.byID.Lock, Conditions: a.observer.Conditions})
@@ -78,6 +80,12 @@ func New(cfg Config) (*Agent, error) {
 	service.ReconcileRoutes(a.api, a.sup)
 	a.upgrader.Routes(a.api)
 	return a, nil
+}
+
+// gone is told by the supervisor when nothing of a client is left.
+func (a *Agent) gone(id string) {
+	a.doubts.Forget(id)
+	a.healing.Forget(id)
 }
 
 // Run supervises the clients until ctx ends.
@@ -100,6 +108,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			return
 		}
 		wg.Go(func() { a.logs.Run(ctx) })
+		wg.Go(func() { a.games.run(ctx) })
 		a.observer.Run(ctx)
 	})
 	wg.Go(func() { a.upgrader.Run(ctx) })
@@ -109,7 +118,12 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // observe makes what looks at the clients from outside.
 func (a *Agent) observe() {
-	w := &watcher{}
+	a.healing = &service.Healing{Tell: a.history.Tell}
+	a.games = &games{
+		list: a.sup.List, bounce: a.bounce, log: a.cfg.Log,
+		may: func(id, message string) bool { return a.healing.Begin(id, remedyGameRestarted(), message) },
+	}
+	w := &watcher{healing: a.healing}
 	a.observer = service.NewObserver(service.ObserverConfig[spec]{
 		List: a.sup.List, Get: a.sup.Get, Look: w.look, Tell: a.history.Tell, Log: a.cfg.Log,
 	})

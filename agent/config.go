@@ -111,12 +111,20 @@ func (c *Config) mayForward(host string) bool {
 
 // isOwn tells whether an address is one of this machine's.
 func isOwn(ip netip.Addr) bool {
+	return slices.Contains(ownAddresses(), ip)
+}
+
+// ownAddresses are this machine's addresses; none if they cannot be read.
+func ownAddresses() []netip.Addr {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
-		return false
+		return nil
 	}
-	return slices.ContainsFunc(addrs, func(a net.Addr) bool {
-		own, err := netip.ParsePrefix(a.String())
-		return err == nil && own.Addr().Unmap() == ip
-	})
+	var own []netip.Addr
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			own = append(own, p.Addr().Unmap())
+		}
+	}
+	return own
 }

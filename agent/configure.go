@@ -43,7 +43,12 @@ func (a *Agent) configure(ctx context.Context, id, text string, replace bool) (v
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	draft := supervisor.Draft[spec]{Desired: supervisor.Running, Config: text, Spec: wanted}
+	wanted.keepBounced(existing.Record.Spec)
+	config, err := wanted.engineConfig()
+	if err != nil {
+		return view{}, err
+	}
+	draft := supervisor.Draft[spec]{Desired: supervisor.Running, Config: config, Spec: wanted}
 	if found {
 		return a.sup.Update(ctx, id, existing.Record.Revision, draft)
 	}

@@ -26,7 +26,10 @@ type kernelView struct {
 }
 
 // watcher asks the kernel about clients.
-type watcher struct{ owners sockets.Owners }
+type watcher struct {
+	owners  sockets.Owners
+	healing *service.Healing
+}
 
 // look asks the kernel about the sockets of clients, once for all of them.
 func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec], error) {
@@ -50,7 +53,9 @@ func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec],
 		listening: byPort(listening, local), bound: byPort(bound, local),
 	}
 	return func(v view, eye service.Eye) service.Observed {
-		return assess(v, k, w.owners.Of(v.Process.PID, v.Record.UnixUID), eye)
+		seen := assess(v, k, w.owners.Of(v.Process.PID, v.Record.UnixUID), eye)
+		w.healing.Explain(v.Record.ID, &seen)
+		return seen
 	}, err
 }
 

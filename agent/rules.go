@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 
+	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
@@ -33,5 +34,8 @@ func (r rules) Ready(ctx context.Context, _ record, p supervisor.Process) (bool,
 func parse(text string) (services map[string]any, rest any, err error) {
 	c, err := rathole.ParseClient([]byte(text))
 	services, c.Services = engine.Services(c.Services), nil
+	if c.Transport.Type == "" {
+		c.Transport.Type = string(api.TransportTCP)
+	}
 	return services, c, err
 }

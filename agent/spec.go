@@ -21,6 +21,8 @@ type spec struct {
 	RemoteAddr string            `json:"remote_addr"`
 	Transport  string            `json:"transport"`
 	Services   map[string]target `json:"services"` // by the engine's name
+	// Bounced are the services whose channels the engine was made to make anew, an odd number of times.
+	Bounced []string `json:"bounced,omitempty"`
 }
 
 type target struct {

@@ -17,7 +17,7 @@ const (
 	EventReady       EventType = "ready"        // an engine that was started does its work
 	EventAdopted     EventType = "adopted"      // an engine of an earlier run of the service was taken over
 	EventReloaded    EventType = "reloaded"     // a running engine took its new config
-	EventRestarting  EventType = "restarting"   // a running engine is about to be replaced: requested, frozen, new_config
+	EventRestarting  EventType = "restarting"   // a running engine is about to be replaced: requested, frozen, new_config, or what is healed
 	EventExited      EventType = "exited"       // an engine ended unasked; the reason is that of ProcessRunning
 	EventStartFailed EventType = "start_failed" // no engine could be started, or it did not get ready; told once per cause
 	EventStopFailed  EventType = "stop_failed"  // an engine could not be stopped, or its files not be removed
@@ -40,6 +40,9 @@ const (
 	EventTwoClients    EventType = "two_clients"    // instance: two clients with one config push each other out
 	EventEngineWarning EventType = "engine_warning" // the engine's log tells what no socket shows; the reason says what
 
+	EventHealing          EventType = "healing"           // the service mends something on its own; the reason says what
+	EventHealingExhausted EventType = "healing_exhausted" // it did so too often within an hour, and leaves it to a person
+
 	// EventGap is no event but a hole: what lies before it and after the id that was asked for is no longer known.
 	EventGap EventType = "gap"
 )
@@ -50,7 +53,7 @@ func EventTypes() []EventType {
 		EventCreated, EventUpdated, EventDeleted, EventRemoved, EventStarted, EventReady, EventAdopted, EventReloaded, EventRestarting,
 		EventExited, EventStartFailed, EventStopFailed, EventStopped, EventFrozen, EventDismissed, EventQuarantined, EventAlarm,
 		EventConnected, EventClientLost, EventServerLost, EventPortStolen, EventLocalUnreachable, EventLocalReachable,
-		EventHealthy, EventDegraded, EventDown, EventTwoClients, EventEngineWarning, EventGap,
+		EventHealthy, EventDegraded, EventDown, EventTwoClients, EventEngineWarning, EventHealing, EventHealingExhausted, EventGap,
 	}
 }
 

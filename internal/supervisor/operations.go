@@ -143,6 +143,11 @@ func (s *Supervisor[S]) delete(ctx context.Context, id string, regardless func(e
 
 // Restart replaces a unit's process by a new one and waits until it is ready.
 func (s *Supervisor[S]) Restart(ctx context.Context, id string) (View[S], error) {
+	return s.RestartFor(ctx, id, ReasonRequested, "a new process was asked for")
+}
+
+// RestartFor is Restart for a reason, in one word for programs and in words for people.
+func (s *Supervisor[S]) RestartFor(ctx context.Context, id, reason, message string) (View[S], error) {
 	u, err := s.unit(id)
 	if err != nil {
 		return View[S]{}, err
@@ -154,7 +159,7 @@ func (s *Supervisor[S]) Restart(ctx context.Context, id string) (View[S], error)
 	if before.Record.Desired != Running {
 		return before, &Failure{Reason: "disabled", Message: "it is disabled: nothing runs that could be restarted"}
 	}
-	s.tell(ctx, EventRestarting, id, ReasonRequested, "a new process was asked for")
+	s.tell(ctx, EventRestarting, id, reason, "%s", message)
 	order := u.ask()
 	s.queue.add(id)
 	v, err := u.wait(ctx, s.ended, func(v View[S]) bool {
