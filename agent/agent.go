@@ -42,6 +42,7 @@ type Agent struct {
 	logs     *service.LogWatch[spec]
 	healing  *service.Healing
 	games    *games
+	links    *links
 }
 
 // New checks the config and makes the service; nothing runs until Run. The caller holds the state directory's lock.
@@ -82,12 +83,6 @@ func New(cfg Config) (*Agent, error) {
 	return a, nil
 }
 
-// gone is told by the supervisor when nothing of a client is left.
-func (a *Agent) gone(id string) {
-	a.doubts.Forget(id)
-	a.healing.Forget(id)
-}
-
 // Run supervises the clients until ctx ends.
 func (a *Agent) Run(ctx context.Context) error {
 	a.engine.Report(ctx)
@@ -109,6 +104,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		wg.Go(func() { a.logs.Run(ctx) })
 		wg.Go(func() { a.games.run(ctx) })
+		wg.Go(func() { a.links.run(ctx) })
 		a.observer.Run(ctx)
 	})
 	wg.Go(func() { a.upgrader.Run(ctx) })
@@ -123,10 +119,13 @@ func (a *Agent) observe() {
 		list: a.sup.List, bounce: a.bounce, log: a.cfg.Log,
 		may: func(id, message string) bool { return a.healing.Begin(id, remedyGameRestarted(), message) },
 	}
-	w := &watcher{healing: a.healing}
+	a.links = newLinks()
+	w := &watcher{healing: a.healing, links: a.links}
 	a.observer = service.NewObserver(service.ObserverConfig[spec]{
 		List: a.sup.List, Get: a.sup.Get, Look: w.look, Tell: a.history.Tell, Log: a.cfg.Log,
 	})
+	a.links.list, a.links.get, a.links.poke, a.links.restart = a.sup.List, a.sup.Get, a.observer.Poke, a.renew
+	a.links.healing, a.links.log = a.healing, a.cfg.Log
 	a.logs = &service.LogWatch[spec]{
 		List: a.sup.List, Tell: a.history.Tell, Poke: a.observer.Poke, Log: a.cfg.Log,
 		Warnings: map[rathole.Kind]string{
@@ -141,6 +140,13 @@ func (a *Agent) observe() {
 	}
 	a.history.Observer = a.observer
 	a.history.Remember()
+}
+
+// gone is told that nothing of a client is left.
+func (a *Agent) gone(id string) {
+	a.healing.Forget(id)
+	a.links.forget(id)
+	a.doubts.Forget(id)
 }
 
 func (a *Agent) health() api.Health {

@@ -82,6 +82,15 @@ func (a *Agent) restart(ctx context.Context, id string) (view, error) {
 	return a.sup.Restart(ctx, id)
 }
 
+// renew is restart for a reason that the agent has seen itself.
+func (a *Agent) renew(ctx context.Context, id, reason, message string) error {
+	defer a.byID.Lock(id)()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	_, err := a.sup.RestartFor(ctx, id, reason, message)
+	return err
+}
+
 // get reads a client; that there is none is an *api.Problem.
 func (a *Agent) get(id string) (view, error) {
 	v, err := a.sup.Get(id)

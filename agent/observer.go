@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"iter"
 	"maps"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
@@ -20,7 +20,7 @@ import (
 
 // kernelView is what the kernel says of this host's sockets, at one moment, by port.
 type kernelView struct {
-	dialled   map[int][]sockets.Socket // TCP ESTABLISHED, with byte counts, by remote port
+	dialled   map[int][]sockets.Socket // TCP ESTABLISHED and SYN_SENT, with byte counts, by remote port
 	listening map[int][]sockets.Socket // TCP LISTEN, by local port
 	bound     map[int][]sockets.Socket // UDP, by local port
 }
@@ -29,6 +29,7 @@ type kernelView struct {
 type watcher struct {
 	owners  sockets.Owners
 	healing *service.Healing
+	links   *links
 }
 
 // look asks the kernel about the sockets of clients, once for all of them.
@@ -52,8 +53,11 @@ func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec],
 		dialled:   byPort(dialled, remote),
 		listening: byPort(listening, local), bound: byPort(bound, local),
 	}
+	now := time.Now()
 	return func(v view, eye service.Eye) service.Observed {
-		seen := assess(v, k, w.owners.Of(v.Process.PID, v.Record.UnixUID), eye)
+		ours := w.owners.Of(v.Process.PID, v.Record.UnixUID)
+		w.links.note(v, k, ours, now)
+		seen := assess(v, k, ours, eye)
 		w.healing.Explain(v.Record.ID, &seen)
 		return seen
 	}, err
@@ -62,7 +66,7 @@ func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec],
 // dialledTo lists the connections to control ports of servers.
 func dialledTo(ctx context.Context, ports []api.PortRange) ([]sockets.Socket, error) {
 	return sockets.List(ctx, sockets.Query{
-		Protocol: api.TCP, States: []sockets.State{sockets.Established}, RemotePorts: ports, Info: true,
+		Protocol: api.TCP, States: []sockets.State{sockets.Established, sockets.SynSent}, RemotePorts: ports, Info: true,
 	})
 }
 
@@ -78,7 +82,8 @@ func channelsOf(ctx context.Context, rec record, p supervisor.Process) ([]socket
 	}
 	port := rec.Spec.remotePort()
 	dialled, err := dialledTo(ctx, []api.PortRange{{Start: port, End: port}})
-	return slices.Collect(kernelView{dialled: byPort(dialled, remote)}.channels(rec.Spec, ours)), err
+	channels, _ := kernelView{dialled: byPort(dialled, remote)}.channels(rec.Spec, ours)
+	return channels, err
 }
 
 func local(s sockets.Socket) netip.AddrPort  { return s.Local }
@@ -96,21 +101,24 @@ func byPort(list []sockets.Socket, end func(sockets.Socket) netip.AddrPort) map[
 // dialledSYN is the byte by which the kernel's count of acknowledged bytes is larger at the end that dialled: its SYN.
 const dialledSYN = 1
 
-// channels are a client's control channels: as seen from here, what the server has received was acknowledged, and what it
-// has sent was received.
-func (k kernelView) channels(s spec, ours func(sockets.Socket) bool) iter.Seq[sockets.Socket] {
+// channels are a client's control channels, and its connects that have had no answer yet. As seen from here, what the server
+// has received was acknowledged, and what it has sent was received.
+func (k kernelView) channels(s spec, ours func(sockets.Socket) bool) (channels, dialling []sockets.Socket) {
 	channel := engine.ControlChannel(s.Transport)
 	server, name := netip.ParseAddr(s.remoteHost())
-	return func(yield func(sockets.Socket) bool) {
-		for _, x := range k.dialled[s.remotePort()] {
-			if name == nil && x.Remote.Addr() != server.Unmap() {
-				continue // of another agent on this machine, whose engines may run as the same users
-			}
-			if ours(x) && x.BytesAcked == channel.FromClient+dialledSYN && x.BytesReceived >= channel.FromServer && !yield(x) {
-				return
-			}
+	for _, c := range k.dialled[s.remotePort()] {
+		if name == nil && c.Remote.Addr() != server.Unmap() {
+			continue // of another agent on this machine, whose engines may run as the same users
+		}
+		switch {
+		case !ours(c):
+		case c.State == sockets.SynSent:
+			dialling = append(dialling, c)
+		case c.BytesAcked == channel.FromClient+dialledSYN && c.BytesReceived >= channel.FromServer:
+			channels = append(channels, c)
 		}
 	}
+	return channels, dialling
 }
 
 func (k kernelView) listensOn(proto api.Protocol, addr netip.AddrPort) bool {

@@ -35,10 +35,8 @@ func assess(v view, k kernelView, ours *sockets.Owned, eye service.Eye) service.
 func connectedCondition(v view, k kernelView, ours *sockets.Owned, explain bool) api.Condition {
 	spec := v.Record.Spec
 	c := api.Condition{Type: api.Connected, Status: api.True, Reason: "connected", Message: "every service's control channel to " + spec.RemoteAddr + " is established"}
-	have := 0
-	for range k.channels(spec, ours.Has) {
-		have++
-	}
+	channels, dialling := k.channels(spec, ours.Has)
+	have := len(channels)
 	if err := ours.Err(); err != nil {
 		c.Status, c.Reason, c.Message = api.Unknown, "unknown", "the engine's sockets cannot be read: "+err.Error()
 		return c
@@ -46,43 +44,54 @@ func connectedCondition(v view, k kernelView, ours *sockets.Owned, explain bool)
 	switch want := len(spec.Services); {
 	case want == 0:
 		c.Status, c.Reason, c.Message = api.False, "no_services", "the client's config has no service: nothing is forwarded"
+		return c
 	case have >= want:
+		return c
 	case have > 0:
 		c.Status, c.Reason = api.False, "partly_connected"
 		c.Message = fmt.Sprintf("%d of %d services are connected to %s: does the server run the same revision?", have, want, spec.RemoteAddr)
-	default:
-		c.Status, c.Reason = api.False, "not_connected"
-		c.Message = "not connected to " + spec.RemoteAddr
-		if explain {
-			c.Message += complaint(v)
+		return c
+	case len(dialling) > 0:
+		c.Status, c.Reason = api.False, "no_answer"
+		c.Message = "not connected to " + spec.RemoteAddr + ": nothing answers there; is the network up, and the control port let through the firewall?"
+		return c
+	}
+	c.Status, c.Reason = api.False, "not_connected"
+	c.Message = "not connected to " + spec.RemoteAddr
+	if explain {
+		reason, complaint := complaint(v)
+		c.Message += complaint
+		if reason != "" {
+			c.Reason = reason
 		}
 	}
 	return c
 }
 
-// complaint is what the engine last said of not being connected, in words that a person can act on.
-func complaint(v view) string {
+// complaint is what the engine last said of not being connected, in one word if that is not the common case of a server that
+// is not there, and in words that a person can act on.
+func complaint(v view) (reason, text string) {
 	lines, err := rathole.TailLog(v.Process.Log, 20)
 	if err != nil {
-		return ""
+		return "", ""
 	}
-	for _, text := range slices.Backward(lines) {
-		switch rathole.ParseLine(text).Kind {
+	for _, line := range slices.Backward(lines) {
+		switch rathole.ParseLine(line).Kind {
 		case rathole.KindConnectionRefused:
-			return ": connection refused; is the instance's server up, and its control port let through the firewall?"
+			return "", ": connection refused; is the instance's server up, and its control port let through the firewall?"
 		case rathole.KindLookupFailed:
-			return ": its name cannot be resolved; check the name, and this host's DNS"
+			return "name_not_found", ": its name cannot be resolved; check the name, and this host's DNS"
 		case rathole.KindAuthFailed:
-			return ": the server refuses the service's token; hand this agent the instance's newest client config"
+			return "wrong_token", ": the server refuses the service's token; hand this agent the instance's newest client config"
 		case rathole.KindServiceUnknown:
-			return ": the server does not know the service; hand this agent the instance's newest client config"
+			return "unknown_service", ": the server does not know the service; hand this agent the instance's newest client config"
 		case rathole.KindHeartbeatTimeout:
-			return ": the server has fallen silent; is the network between cut?"
+			return "server_silent", ": the server has fallen silent; is the network between cut?"
 		case rathole.KindHandshakeFailed:
-			return ": the two sides do not speak the same transport, or their keys differ"
+			return "handshake_failed", ": the two sides do not speak the same transport, or their keys differ"
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // localCondition tells whether something listens where the services point, as far as this host's kernel sees it.

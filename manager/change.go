@@ -107,6 +107,8 @@ func (m *Manager) gone(id string) {
 	m.ports.release(id, nil)
 	m.prober.forget(id)
 	m.doubts.Forget(id)
+	m.healing.Forget(id)
+	m.stale.forget(id)
 }
 
 // get reads an instance; that there is none is an *api.Problem.
@@ -131,6 +133,15 @@ func (m *Manager) restart(ctx context.Context, id string) (view, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
 	return m.sup.Restart(ctx, id)
+}
+
+// renew is restart for a reason that the manager has seen itself.
+func (m *Manager) renew(ctx context.Context, id, reason, message string) error {
+	defer m.byID.Lock(id)()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	_, err := m.sup.RestartFor(ctx, id, reason, message)
+	return err
 }
 
 func notFound(id string) *api.Problem {

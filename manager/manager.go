@@ -41,6 +41,8 @@ type Manager struct {
 	logs     *service.LogWatch[spec]
 	prober   *prober
 	upgrader *engine.Upgrader[spec]
+	healing  *service.Healing
+	stale    *stale
 	api      *httpapi.API
 	byID     service.Keyed
 	doubts   engine.Doubts
@@ -95,7 +97,9 @@ func New(cfg Config) (*Manager, error) {
 
 // observe makes what looks at the instances from outside.
 func (m *Manager) observe() {
-	w := &watcher{control: m.cfg.Control, bind: m.cfg.Bind, sup: m.sup, log: m.cfg.Log}
+	m.healing = &service.Healing{Tell: m.history.Tell}
+	m.stale = &stale{restart: m.renew, healing: m.healing, log: m.cfg.Log, since: map[string]staleSince{}}
+	w := &watcher{control: m.cfg.Control, bind: m.cfg.Bind, sup: m.sup, log: m.cfg.Log, healing: m.healing, stale: m.stale}
 	m.prober = newProber(m.cfg, m.sup, w)
 	m.observer = service.NewObserver(service.ObserverConfig[spec]{
 		List: m.sup.List, Get: m.sup.Get, Look: w.look, Tell: m.history.Tell, Log: m.cfg.Log,
@@ -136,6 +140,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.cfg.Log.Info("ready", "instances", len(m.sup.List()))
 		wg.Go(func() { m.prober.run(ctx) })
 		wg.Go(func() { m.logs.Run(ctx) })
+		wg.Go(func() { m.stale.run(ctx) })
 		m.observer.Run(ctx)
 	})
 	wg.Go(func() { m.upgrader.Run(ctx) })

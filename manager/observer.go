@@ -2,7 +2,6 @@ package manager
 
 import (
 	"context"
-	"iter"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -30,20 +29,27 @@ type watcher struct {
 	log     *slog.Logger
 	owners  sockets.Owners
 	// fights tells whether two clients push each other out of an instance.
-	fights func(id string) bool
+	fights  func(id string) bool
+	healing *service.Healing
+	stale   *stale
 }
 
 // look looks at instances, once for all of them.
 func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec], error) {
 	k, err := w.ask(ctx, views)
+	now := time.Now()
 	return func(v view, eye service.Eye) service.Observed {
 		w.noteConnection(ctx, v, k)
-		return w.assess(v, k, eye)
+		ours := w.owners.Of(v.Process.PID, v.Record.UnixUID)
+		w.stale.note(v, k, ours, now)
+		seen := w.assess(v, k, ours, eye)
+		w.healing.Explain(v.Record.ID, &seen)
+		return seen
 	}, err
 }
 
-func (w *watcher) assess(v view, k kernelView, eye service.Eye) service.Observed {
-	return assess(v, k, w.owners.Of(v.Process.PID, v.Record.UnixUID), eye, w.fights(v.Record.ID))
+func (w *watcher) assess(v view, k kernelView, ours *sockets.Owned, eye service.Eye) service.Observed {
+	return assess(v, k, ours, eye, w.fights(v.Record.ID))
 }
 
 // ask asks the kernel about the sockets of instances.
@@ -94,7 +100,7 @@ func establishedOn(ctx context.Context, control []api.PortRange) ([]sockets.Sock
 
 // noteConnection keeps the moment at which an instance's client was first seen.
 func (w *watcher) noteConnection(ctx context.Context, v view, k kernelView) {
-	if v.Hints[hintConnected] != "" || v.Record.Desired != supervisor.Running || k.connected(v.Record.Spec) == 0 {
+	if v.Hints[hintConnected] != "" || v.Record.Desired != supervisor.Running || len(k.channels(v.Record.Spec)) == 0 {
 		return
 	}
 	err := w.sup.SetHint(ctx, v.Record.ID, hintConnected, time.Now().UTC().Format(time.RFC3339Nano))
@@ -120,25 +126,34 @@ func byPort(list []sockets.Socket) map[int][]sockets.Socket {
 	return m
 }
 
-// channels are the control channels of an instance's client.
-func (k kernelView) channels(s spec) iter.Seq[sockets.Socket] {
+// silentAfter is how long a client's machine may acknowledge nothing until its control channel counts as cut. The server
+// writes to it each 5 s (rathole.HeartbeatInterval), and a network that works takes milliseconds to answer, also for a
+// client that is stopped. The kernel itself gives up after a quarter of an hour.
+const silentAfter = 12 * time.Second
+
+// channels are the control channels of an instance's client, silent ones too.
+func (k kernelView) channels(s spec) []sockets.Socket {
 	channel := engine.ControlChannel(string(s.Transport))
-	return func(yield func(sockets.Socket) bool) {
-		for _, c := range k.control[s.ControlPort] {
-			if sockets.Overlaps(c.Local.Addr(), k.bind) && c.BytesReceived == channel.FromClient && c.BytesAcked >= channel.FromServer && !yield(c) {
-				return
-			}
+	var found []sockets.Socket
+	for _, c := range k.control[s.ControlPort] {
+		if sockets.Overlaps(c.Local.Addr(), k.bind) && c.BytesReceived == channel.FromClient && c.BytesAcked >= channel.FromServer {
+			found = append(found, c)
 		}
 	}
+	return found
 }
 
-// connected counts the control channels of an instance's client.
-func (k kernelView) connected(s spec) int {
-	n := 0
-	for range k.channels(s) {
+// connected counts the control channels of an instance's client, and how long the most silent of those is silent that do not
+// count for it; 0 if there is none.
+func (k kernelView) connected(s spec) (n int, silent time.Duration) {
+	for _, c := range k.channels(s) {
+		if c.LastAcked > silentAfter {
+			silent = max(silent, c.LastAcked)
+			continue
+		}
 		n++
 	}
-	return n
+	return n, silent
 }
 
 // on lists who has a port, on the manager's address or on one that overlaps it.

@@ -169,7 +169,7 @@ func (p *prober) explain(ctx context.Context, v view, all map[string]api.ProbeRe
 	if err != nil {
 		return // likewise, unexplained
 	}
-	conditions := p.watcher.assess(v, k, service.Eye{Explain: true}).Conditions
+	conditions := p.watcher.assess(v, k, p.watcher.owners.Of(v.Process.PID, v.Record.UnixUID), service.Eye{Explain: true}).Conditions
 	broken := slices.IndexFunc(conditions, func(c api.Condition) bool { return c.Status == api.False })
 	ours := p.watcher.owners.Of(v.Process.PID, v.Record.UnixUID)
 	for name, r := range all {

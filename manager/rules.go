@@ -70,7 +70,7 @@ func (r rules) Ready(ctx context.Context, rec record, p supervisor.Process) (boo
 // channels are the control channels on an instance's control port.
 func (r rules) channels(ctx context.Context, rec record, _ supervisor.Process) ([]sockets.Socket, error) {
 	control, err := establishedOn(ctx, []api.PortRange{{Start: rec.Spec.ControlPort, End: rec.Spec.ControlPort}})
-	return slices.Collect(kernelView{bind: r.bind, control: byPort(control)}.channels(rec.Spec)), err
+	return kernelView{bind: r.bind, control: byPort(control)}.channels(rec.Spec), err
 }
 
 // parse reads a server's config: its services, and all the rest.

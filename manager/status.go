@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
@@ -47,13 +48,17 @@ func assess(v view, k kernelView, ours *sockets.Owned, eye service.Eye, fight bo
 
 func clientCondition(v view, k kernelView, fight bool) api.Condition {
 	spec := v.Record.Spec
-	want, have := spec.engineServices(), k.connected(spec)
+	want := spec.engineServices()
+	have, silent := k.connected(spec)
 	c := api.Condition{Type: api.ClientConnected, Status: api.True, Reason: "connected", Message: "every service's control channel is established"}
 	switch {
 	case fight:
 		c.Status, c.Reason = api.False, service.ReasonTwoClients
 		c.Message = "two clients with this instance's config push each other out, again and again: stop one of them, or give the instance new secrets"
 	case have >= want:
+	case have == 0 && silent > 0:
+		c.Status, c.Reason = api.False, "client_silent"
+		c.Message = fmt.Sprintf("the client's machine has answered nothing on control port %d for %d s: is it up, and the network between?", spec.ControlPort, silent/time.Second)
 	case have > 0:
 		c.Status, c.Reason = api.False, "partly_connected"
 		c.Message = fmt.Sprintf("%d of %d services are connected: does the client run the newest config?", have, want)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 	"unsafe"
 
 	"github.com/mdlayher/netlink"
@@ -50,6 +51,8 @@ const (
 
 	offsetBytesAcked    = int(unsafe.Offsetof(unix.TCPInfo{}.Bytes_acked))
 	offsetBytesReceived = int(unsafe.Offsetof(unix.TCPInfo{}.Bytes_received))
+	offsetLastReceived  = int(unsafe.Offsetof(unix.TCPInfo{}.Last_data_recv)) // milliseconds
+	offsetLastAcked     = int(unsafe.Offsetof(unix.TCPInfo{}.Last_ack_recv))
 )
 
 var errMalformed = errors.New("malformed sock_diag message")
@@ -142,6 +145,7 @@ func (s *Socket) parseAttributes(b []byte) error {
 		case attributeInfo:
 			s.BytesAcked = uint64At(value, offsetBytesAcked)
 			s.BytesReceived = uint64At(value, offsetBytesReceived)
+			s.LastReceived, s.LastAcked = millisecondsAt(value, offsetLastReceived), millisecondsAt(value, offsetLastAcked)
 		}
 		// Attributes start at multiples of 4; the last one may come without its padding.
 		b = b[min((size+3)&^3, len(b)):]
@@ -155,4 +159,12 @@ func uint64At(b []byte, offset int) uint64 {
 		return 0
 	}
 	return binary.NativeEndian.Uint64(b[offset:])
+}
+
+// millisecondsAt reads a time that is given in milliseconds, as uint64At reads a counter.
+func millisecondsAt(b []byte, offset int) time.Duration {
+	if len(b) < offset+4 {
+		return 0
+	}
+	return time.Duration(binary.NativeEndian.Uint32(b[offset:])) * time.Millisecond
 }

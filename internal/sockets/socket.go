@@ -2,6 +2,7 @@ package sockets
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 )
@@ -48,6 +49,9 @@ type Socket struct {
 	// acknowledged by it. The side that connected counts its SYN as one byte acknowledged. Set for TCP with Query.Info
 	// (Linux 4.1 and later) and not while listening.
 	BytesReceived, BytesAcked uint64
+	// LastReceived and LastAcked are for how long no data has come from the peer, and no acknowledgement. Set like the
+	// counters.
+	LastReceived, LastAcked time.Duration
 }
 
 // Query says which sockets [List] returns. The zero value of every field but Protocol means "all".
@@ -57,7 +61,7 @@ type Query struct {
 	// LocalPorts and RemotePorts are inclusive and may overlap. The kernel filters by them, so that a query for a few ports
 	// among thousands of sockets stays cheap; what lies outside 0 to 65535 matches nothing.
 	LocalPorts, RemotePorts []api.PortRange
-	// Info asks for tcp_info: BytesReceived and BytesAcked. It triples the length of the answer.
+	// Info asks for tcp_info: the counters and the times since. It triples the length of the answer.
 	Info bool
 }
 
