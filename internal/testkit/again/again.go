@@ -22,10 +22,14 @@ import (
 type Circumstances struct {
 	Mounts bool // a mount namespace: what it mounts is seen by nobody else, and goes with it
 	PIDs   bool // a PID namespace, and with it Mounts and a /proc of its own: all that is left is killed at the end
-	Root   bool // a user namespace in which it is root, and of which its user out there pays the quotas
-	User   int  // the user that it runs as; 0: the same
+	// Network is a network namespace with nothing in it but a loopback device, which is up.
+	Network bool
+	Root    bool // a user namespace in which it is root, and of which its user out there pays the quotas
+	User    int  // the user that it runs as; 0: the same
 	// Without are capabilities (unix.CAP_...) that neither it nor what it starts can ever have.
 	Without []int
+	// Timeout is how long it may take. 0: five minutes.
+	Timeout time.Duration
 }
 
 // childTimeout bounds the life of a process whose test program has ended before it.
@@ -49,9 +53,13 @@ func In(t *testing.T, name string, c Circumstances) bool {
 	if c.privileged() && os.Geteuid() != 0 {
 		t.Skip("this needs root")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), childTimeout)
+	timeout := c.Timeout
+	if timeout == 0 {
+		timeout = childTimeout
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+childTimeout.String())
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+timeout.String())
 	cmd.Env = append(os.Environ(), variable+"="+t.Name(), "GORACE=atexit_sleep_ms=0")
 	cmd.SysProcAttr = c.attributes()
 	if c.User != 0 {
@@ -74,13 +82,16 @@ func In(t *testing.T, name string, c Circumstances) bool {
 }
 
 func (c Circumstances) privileged() bool {
-	return c.Mounts || c.PIDs || c.User != 0 || len(c.Without) > 0
+	return c.Mounts || c.PIDs || c.Network || c.User != 0 || len(c.Without) > 0
 }
 
 func (c Circumstances) attributes() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{}
 	if c.Mounts || c.PIDs {
 		attr.Unshareflags = syscall.CLONE_NEWNS // which also takes its mounts out of all propagation
+	}
+	if c.Network {
+		attr.Unshareflags |= syscall.CLONE_NEWNET
 	}
 	if c.PIDs {
 		attr.Cloneflags |= syscall.CLONE_NEWPID
@@ -122,12 +133,32 @@ func (c Circumstances) run(cmd *exec.Cmd) (said string, err error) {
 // prepare does, in the new process, what only it can do.
 func (c Circumstances) prepare(t *testing.T) {
 	t.Helper()
+	if c.Network {
+		if err := loopbackUp(); err != nil {
+			t.Fatalf("bring lo up: %v", err)
+		}
+	}
 	if !c.PIDs {
 		return
 	}
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		t.Fatalf("mount /proc: %v", err)
 	}
+}
+
+// loopbackUp sets the flag that ip link set lo up sets.
+func loopbackUp() error {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(socket) }()
+	request, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, request)
 }
 
 // reachable puts this test program where another user can run it, in a directory that belongs to that user: what the go
