@@ -23,7 +23,7 @@ import (
 
 const (
 	goodToken  = "0123456789abcdef-good"
-	goodRecord = `{"schema": 1, "id": "srv0", "uid": "u", "revision": 3, "spec": {"any": ["thing"]}}`
+	goodRecord = `{"schema": 1, "id": "srv0", "uid": "u", "revision": 3, "desired": "running", "spec": {"any": ["thing"]}}`
 	inotify    = "/proc/sys/fs/inotify/max_user_instances"
 	pidMax     = "/proc/sys/kernel/pid_max"
 )

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/events"
 )
 
 // engines finds the processes whose command line names a config of this program's, by unit.
@@ -71,7 +72,7 @@ func (p *program) differences(want map[string]bool, kept map[string]int) (pids m
 	}
 	for _, name := range list("log") {
 		id, _, _ := strings.Cut(name, ".")
-		if _, ok := want[id]; !ok {
+		if _, ok := want[id]; !ok && name != events.FileName {
 			say("left in log: %s", name)
 		}
 	}

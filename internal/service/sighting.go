@@ -107,6 +107,9 @@ func (o *Observer[S]) record(v supervisor.View[S], taken time.Time, assess Asses
 	first := s.uid == ""
 	s.uid, s.taken, s.seen, s.stopped = v.Record.UID, taken, now, eye.Stopped
 	facts := factsOf(now, s.told)
+	if s.told[status] == "" && begins(v) {
+		facts[status] = fact{} // it is down because it is new: no news
+	}
 	for aspect, f := range facts {
 		if first && !s.whole && s.told[aspect] == "" {
 			s.told[aspect] = f.word
@@ -129,6 +132,11 @@ func (o *Observer[S]) record(v supervisor.View[S], taken time.Time, assess Asses
 		o.nudge()
 	}
 	return now
+}
+
+// begins tells whether a unit's first process is on its way.
+func begins[S any](v supervisor.View[S]) bool {
+	return v.Failure == nil && v.Restarts == 0 && (v.Phase == supervisor.PhasePending || v.Phase == supervisor.PhaseStarting)
 }
 
 // isNews decides whether what is so is to be told now.

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/events"
 	"github.com/satishost/terraform-provider-rathole/internal/sockets"
 )
 
@@ -39,6 +40,9 @@ func (w *world) proveEmpty(_ context.Context, port int) error {
 			return err
 		}
 		for _, e := range entries {
+			if e.Name() == events.FileName {
+				continue // it tells what happened, also after the end
+			}
 			errs = append(errs, fmt.Errorf("%s/%s is left", dir, e.Name()))
 		}
 	}
