@@ -161,9 +161,9 @@ func TestControlPortFirewalled(t *testing.T) {
 		return
 	}
 	n := newNetwork(t, vpsAddress)
-	rule := fmt.Sprintf("iif %s ipproto tcp dport 10000-20000 blackhole", vpsDevice)
-	// Of connections that exist the kernel would not ask the rules.
-	here(t, "echo 0 >/proc/sys/net/ipv4/tcp_early_demux && ip rule add pref 1 "+rule)
+	// Of connections that exist the kernel would not ask the rules; and before them it asks for its own addresses.
+	here(t, "echo 0 >/proc/sys/net/ipv4/tcp_early_demux")
+	here(t, fmt.Sprintf("ip rule add pref 9 iif %s ipproto tcp dport 10000-20000 blackhole && ip rule add pref 10 lookup local && ip rule del pref 0", vpsDevice))
 	n.mustTell(t, "client_silent client_lost")
 	wait.Eventually(t, toldCut, func() error {
 		for _, id := range n.ids {
@@ -174,7 +174,7 @@ func TestControlPortFirewalled(t *testing.T) {
 		}
 		return nil
 	})
-	here(t, "ip rule del pref 1")
+	here(t, "ip rule del pref 9")
 	n.mustComeBack(t)
 	n.mustBeUntouched(t)
 }
