@@ -305,7 +305,7 @@ func TestBrokenWorlds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, c.lasting)
+			w := newWorld(t, c.lasting, nil)
 			mend := c.breaks(w)
 			broken := time.Now()
 			for _, e := range c.want {

@@ -45,12 +45,16 @@ type world struct {
 	players *flow.Checker    // of the bystander
 	pids    map[string]int   // of its engines
 	lasting bool             // engines go on when a service ends
+	adjust  func(*agent.Config)
 }
 
-// newWorld makes a world in which all is well.
-func newWorld(t *testing.T, lasting bool) *world {
+// newWorld makes a world in which all is well. adjust, if not nil, has the last word on the agent's config.
+func newWorld(t *testing.T, lasting bool, adjust func(*agent.Config)) *world {
 	t.Helper()
-	w := &world{T: t, lasting: lasting, host: testkit.Address(t), pids: map[string]int{}}
+	if adjust == nil {
+		adjust = func(*agent.Config) {}
+	}
+	w := &world{T: t, lasting: lasting, host: testkit.Address(t), pids: map[string]int{}, adjust: adjust}
 	if lasting {
 		t.Cleanup(w.endEngines) // after the services have ended
 	}
@@ -77,7 +81,10 @@ func (w *world) startManager(state string, bind netip.Addr, stop bool) {
 
 func (w *world) startAgent(state string, stop bool) {
 	w.Helper()
-	w.agent = testkit.StartAgent(w.T, func(c *agent.Config) { c.State, c.StopOnExit = state, stop })
+	w.agent = testkit.StartAgent(w.T, func(c *agent.Config) {
+		c.State, c.StopOnExit = state, stop
+		w.adjust(c)
+	})
 }
 
 func (w *world) startGame() { w.game = mustStartGame(w.T, w.host, gamePort) }
