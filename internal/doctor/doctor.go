@@ -31,10 +31,10 @@ type Finding struct {
 
 // Settings are a service's settings, as far as the checks of both services need them.
 type Settings struct {
+	// Program is the service's own name, for advice.
+	Program string
 	// State and Logs are directories, absolute; neither needs to exist yet.
 	State, Logs string
-	// Program is the service's name.
-	Program string
 	// Units is the directory of the records below State; Flag and ConfigName are how its engines are started on configs there.
 	Units, Flag, ConfigName string
 	// Binary is the rathole executable, empty for the one in PATH; BinarySetting is the variable that sets it.
@@ -53,12 +53,14 @@ type Settings struct {
 
 // Common are the checks of both services, in the order of the table.
 func Common(ctx context.Context, sys System, s Settings) []Finding {
-	engine, watches := checkEngine(ctx, sys, s)
+	found, missing := sys.Engine(ctx, s.Binary)
+	engine, watches := checkEngine(found, missing, s)
 	users, own := checkUsers(sys, s)
 	running := sys.running(s.State)
 	units := sys.units(s)
 	return []Finding{
 		engine,
+		checkEngineInUse(sys, s, found, missing),
 		users,
 		checkInotify(sys, watches, own, units),
 		checkOpenFiles(sys, units),

@@ -80,7 +80,9 @@ func healthy() (*machine, doctor.Settings) {
 		Limit:       func(r int) (uint64, error) { return m.limits[r], nil },
 		TakeInotify: func() error { return nil },
 		Engine: func(context.Context, string) (rathole.Binary, error) {
-			return rathole.Binary{Path: "/usr/bin/rathole", Version: "0.5.0", Features: []string{"hot-reload", "noise"}}, nil
+			return rathole.Binary{
+				Path: "/usr/bin/rathole", Version: "0.5.0", Features: []string{"hot-reload", "noise"}, SHA256: strings.Repeat("ab", 32),
+			}, nil
 		},
 		Engines:    func(string, string, string) (map[int]string, error) { return m.engines, nil },
 		UsableUIDs: func(supervisor.UIDRange, string) error { return nil },
@@ -149,6 +151,17 @@ func TestEachTroubleIsNamed(t *testing.T) {
 		"no reload": {func(m *machine, _ *doctor.Settings) {
 			m.Engine = func(context.Context, string) (rathole.Binary, error) { return rathole.Binary{Version: "0.5.0"}, nil }
 		}, "engine", doctor.Warn, []string{"no hot-reload", "no noise", "restarts"}},
+
+		"engine in use is another": {func(m *machine, _ *doctor.Settings) {
+			m.files["/var/lib/x/engine/current"] = "0.5.0-cdcdcdcdcdcd\n"
+			m.modes["/var/lib/x/engine/0.5.0-cdcdcdcdcdcd/rathole"] = place(0o755, 0)
+		}, "engine in use", doctor.Warn, []string{"0.5.0-cdcdcdcdcdcd", "0.5.0-abababababab", "/usr/bin/rathole", "rathole-x upgrade"}},
+		"engine in use is gone": {func(m *machine, _ *doctor.Settings) {
+			m.files["/var/lib/x/engine/current"] = "0.5.0-abababababab\n"
+		}, "engine in use", doctor.Warn, []string{"0.5.0-abababababab", "gone"}},
+		"engine in use unreadable": {func(m *machine, _ *doctor.Settings) {
+			m.files["/var/lib/x/engine/current"] = "../x\n"
+		}, "engine in use", doctor.Warn, []string{"names no build"}},
 
 		"users malformed":    {func(_ *machine, s *doctor.Settings) { s.UIDs = "many" }, "engines' users", doctor.Fail, []string{"RATHOLE_UNIT_UIDS"}},
 		"one user by choice": {shared, "engines' users", doctor.Warn, []string{"user 0", "inotify"}},
