@@ -53,6 +53,21 @@ func (b *Backend) WriteConfig(u supervisor.Unit) error {
 	return nil
 }
 
+// hasConfig tells whether a unit's config file is there already, for its process to read.
+func (b *Backend) hasConfig(u supervisor.Unit) bool {
+	had, err := b.ReadConfig(u.ID)
+	if err != nil || had != u.Config {
+		return false
+	}
+	path := b.configPath(u.ID)
+	return u.UnixUID == 0 || isGiven(path, u.UnixUID) && isGiven(filepath.Dir(path), u.UnixUID)
+}
+
+func isGiven(path string, uid int) bool {
+	var info unix.Stat_t
+	return unix.Stat(path, &info) == nil && int(info.Uid) == uid && info.Mode&unix.S_IRUSR != 0
+}
+
 // give hands a file to a unit's user, for reading only.
 func give(path string, uid int, mode fs.FileMode) error {
 	return errors.Join(os.Chown(path, uid, uid), os.Chmod(path, mode))

@@ -177,8 +177,11 @@ func (b *Backend) Start(_ context.Context, u supervisor.Unit) (supervisor.Proces
 	// Our copy goes after the fork; the child's keeps the lock. Closing does not unlock: the lock belongs to the open
 	// file, which the child shares.
 	defer func() { _ = lock.Close() }()
-	if err := b.WriteConfig(u); err != nil {
-		return supervisor.Process{}, err
+	// A disk that is full or read-only does not keep a unit from starting on what it has.
+	if !b.hasConfig(u) {
+		if err := b.WriteConfig(u); err != nil {
+			return supervisor.Process{}, err
+		}
 	}
 	b.cfg.Crash("process.configured")
 	proc, err := b.bear(u, lock)
