@@ -6,8 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,27 +52,26 @@ func (b *Backend) Tidy() error {
 	return errors.Join(append(errs, b.trim(logCap))...)
 }
 
-// trim cuts every log of a unit that is larger than limit bytes. What else lies in the directory is not ours.
+// trim cuts every log of a process of ours that is larger than limit bytes. What else is in the directory, which may be
+// /var/log, is not ours to cut. One log that cannot be cut does not keep the others from it.
 func (b *Backend) trim(limit int64) error {
-	entries, err := os.ReadDir(b.cfg.Logs)
-	if err != nil {
-		return err
+	b.mu.Lock()
+	var paths []string
+	for _, t := range b.known {
+		paths = append(paths, t.proc.Log, t.proc.ErrLog)
 	}
+	b.mu.Unlock()
 	var errs []error
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || !isUnitLog(e.Name()) || info.Size() <= limit {
-			continue // gone meanwhile, or small
+	for _, path := range paths {
+		info, err := os.Lstat(path)
+		if err != nil || !info.Mode().IsRegular() || info.Size() <= limit {
+			continue // gone, or none of the process's making, or small
 		}
-		if err := cut(filepath.Join(b.cfg.Logs, e.Name())); err != nil {
-			errs = append(errs, fmt.Errorf("cut %s: %w", e.Name(), err))
+		if err := cut(path); err != nil {
+			errs = append(errs, fmt.Errorf("cut %s: %w", path, err))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func isUnitLog(name string) bool {
-	return strings.HasSuffix(name, logSuffix) || strings.HasSuffix(name, errSuffix)
 }
 
 // cut copies a log aside and empties it in place: the engine goes on writing into the same open file, which O_APPEND makes
