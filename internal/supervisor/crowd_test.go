@@ -1,7 +1,6 @@
 package supervisor_test
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -24,10 +23,6 @@ type shell struct{ fakeRules }
 const shellFlag = "-e"
 
 func (shell) Program(supervisor.Record[extra]) (string, error) { return "/bin/sh", nil }
-
-func (shell) Ready(context.Context, supervisor.Record[extra], supervisor.Process) (bool, error) {
-	return true, nil
-}
 
 // crowd is a house of shells.
 type crowd struct {
@@ -55,7 +50,7 @@ func newCrowd(t *testing.T) *crowd {
 	if err := syscall.Mkfifo(never, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.script = fmt.Sprintf("read line <'%s'\n", never)
+	c.script = fmt.Sprintf("echo running\nread line <'%s'\n", never)
 	return c
 }
 
