@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"reflect"
@@ -67,9 +68,24 @@ func reloadedSince(p supervisor.Process, since time.Time) bool {
 	return kinds[rathole.KindReloadDetected] && !kinds[rathole.KindConfigInvalid]
 }
 
+// logOf is where to read what an engine writes: its log; or the file that it has open, if its log was deleted or replaced
+// under it. An engine would otherwise be restarted for a change that it took.
+func logOf(p supervisor.Process) string {
+	open := fmt.Sprintf("/proc/%d/fd/1", p.PID)
+	its, err := os.Stat(open)
+	if err != nil || !its.Mode().IsRegular() { // not for this service to see, or no file at all
+		return p.Log
+	}
+	if named, err := os.Stat(p.Log); err == nil && os.SameFile(its, named) {
+		return p.Log
+	}
+	return open
+}
+
 // swap replaces a running engine's config, and waits until it has taken it.
 func (r Rules[S]) swap(ctx context.Context, rec supervisor.Record[S], p supervisor.Process, e effect, swap func() error) (bool, error) {
-	info, err := os.Stat(p.Log)
+	log := logOf(p)
+	info, err := os.Stat(log)
 	if err != nil {
 		return false, err
 	}
@@ -83,7 +99,7 @@ func (r Rules[S]) swap(ctx context.Context, rec supervisor.Record[S], p supervis
 	defer tick.Stop()
 	noticed, seen := false, 0
 	for {
-		lines, next, err := rathole.ReadLog(p.Log, offset, logWindow)
+		lines, next, err := rathole.ReadLog(log, offset, logWindow)
 		if err != nil {
 			return false, err
 		}

@@ -1,6 +1,7 @@
 package supervisor_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -40,6 +41,22 @@ func TestConfigThatCannotBeWrittenEndsNothing(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// TestLogThatCannotBeRemovedKeepsNothing removes a unit whose log somebody has replaced by a directory with something in it.
+func TestLogThatCannotBeRemovedKeepsNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	s := h.open(nil)
+	v := s.mustCreate(t, "one", "run")
+	if err := errors.Join(os.Remove(v.Process.Log), os.MkdirAll(filepath.Join(v.Process.Log, "full"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.Delete(ctx, "one"); err != nil || alive(v.Process.PID) || exists(filepath.Join(h.units(), "one")) {
+		t.Errorf("delete: %v", err)
+	}
 }
 
 // TestProcessIsRestartedOnADiskThatTakesNothing ends processes while the disk of the records is full, and while it is

@@ -42,7 +42,10 @@ func (s *Supervisor[S]) remove(ctx context.Context, u *unit[S], rec Record[S]) {
 	err := s.cfg.Backend.Stop(ctx, rec.ID)
 	if err == nil {
 		s.cfg.Crash("remove.stopped")
-		err = errors.Join(s.cfg.Backend.Clean(rec.ID), s.cfg.Store.Remove(ctx, rec.ID))
+		if err := s.cfg.Backend.Clean(rec.ID); err != nil { // a log that stays keeps nobody's port
+			s.cfg.Log.Warn("remove the logs", "id", rec.ID, "error", err)
+		}
+		err = s.cfg.Store.Remove(ctx, rec.ID)
 	}
 	if err != nil {
 		s.cfg.Log.Error("remove", "id", rec.ID, "error", err)
