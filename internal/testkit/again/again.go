@@ -30,6 +30,7 @@ type Circumstances struct {
 	Without []int
 	// Timeout is how long it may take. 0: five minutes.
 	Timeout time.Duration
+	Env     []string // more variables, as in os.Environ
 }
 
 // childTimeout bounds the life of a process whose test program has ended before it.
@@ -61,6 +62,7 @@ func In(t *testing.T, name string, c Circumstances) bool {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+timeout.String())
 	cmd.Env = append(os.Environ(), variable+"="+t.Name(), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(cmd.Env, c.Env...)
 	cmd.SysProcAttr = c.attributes()
 	if c.User != 0 {
 		cmd.Path = reachable(t, c.User)
