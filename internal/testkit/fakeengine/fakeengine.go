@@ -32,7 +32,7 @@ func Build(t testing.TB) string {
 		t.Fatal(err)
 	}
 	binary := filepath.Join(dir, "rathole")
-	args := append([]string{"-O2", "-Wall", "-Wextra", "-Werror", "-o", binary}, files...)
+	args := append([]string{"-O1", "-Wall", "-Wextra", "-Werror", "-o", binary}, files...)
 	if out, err := exec.CommandContext(t.Context(), compiler, args...).CombinedOutput(); err != nil {
 		t.Fatalf("compile the stand-in for rathole: %v\n%s", err, out)
 	}
