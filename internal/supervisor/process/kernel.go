@@ -66,48 +66,73 @@ func signal(pidfd *os.File, sig unix.Signal) error {
 	return nil
 }
 
+// More than what is read of /proc/<pid>/ holds where it matters: of a command line of ours two paths and a flag, of stat 52
+// numbers and a name.
+const (
+	commandLineSize = 2*4096 + 512
+	statSize        = 1280
+)
+
+// readProc reads a file of /proc/<pid>/, as much of it as the buffer holds. It is done for every process again and again, so
+// by three system calls; os.ReadFile makes seven, and garbage.
+func readProc(pid int, file string, buf []byte) ([]byte, error) {
+	path := "/proc/" + strconv.Itoa(pid) + "/" + file
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	for errors.Is(err, unix.EINTR) {
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	n, err := unix.Read(fd, buf)
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Read(fd, buf)
+	}
+	_ = unix.Close(fd)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return buf[:n], nil
+}
+
+// commandLine is empty for a process that is gone, and for one whose arguments are longer than any of ours.
 func commandLine(pid int) []string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || len(text) == 0 {
+	text, err := readProc(pid, "cmdline", make([]byte, commandLineSize))
+	if err != nil || len(text) == 0 || len(text) == commandLineSize {
 		return nil
 	}
 	return strings.Split(string(bytes.TrimSuffix(text, []byte{0})), "\x00")
 }
 
-// stat returns the fields of /proc/<pid>/stat from the third (the state) on. The second, the name, may hold anything,
-// also spaces and brackets, so the fields are counted from its last bracket.
-func stat(pid int) ([]string, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// stat reads /proc/<pid>/stat from its third field (the state) on. The second, the name, may hold anything, also spaces
+// and brackets, and ends at the last bracket.
+func stat(pid int, buf *[statSize]byte) ([]byte, error) {
+	text, err := readProc(pid, "stat", buf[:])
 	if err != nil {
 		return nil, err
 	}
-	_, after, ok := cutLast(string(text), ") ")
-	fields := strings.Fields(after)
-	if !ok || len(fields) < 20 {
-		return nil, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+	name := bytes.LastIndex(text, []byte(") "))
+	if name < 0 {
+		return nil, fmt.Errorf("/proc/%d/stat holds %d bytes", pid, len(text))
 	}
-	return fields, nil
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
+	return text[name+2:], nil
 }
 
 // startTicks is when a process started, in clock ticks since boot (field 22).
 func startTicks(pid int) (uint64, error) {
-	fields, err := stat(pid)
+	text, err := stat(pid, new([statSize]byte))
 	if err != nil {
 		return 0, err
 	}
-	return strconv.ParseUint(fields[19], 10, 64)
+	fields := bytes.Fields(text)
+	if len(fields) < 20 {
+		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+	}
+	return strconv.ParseUint(string(fields[19]), 10, 64)
 }
 
 // Stopped tells whether a process is stopped by a signal ("T") or a debugger ("t"): it exists, and does nothing.
 func Stopped(pid int) bool {
-	fields, err := stat(pid)
-	return err == nil && (fields[0] == "T" || fields[0] == "t")
+	text, err := stat(pid, new([statSize]byte))
+	return err == nil && len(text) > 0 && (text[0] == 'T' || text[0] == 't')
 }
