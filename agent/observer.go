@@ -20,7 +20,7 @@ import (
 
 // kernelView is what the kernel says of this host's sockets, at one moment, by port.
 type kernelView struct {
-	dialled   map[int][]sockets.Socket // TCP ESTABLISHED and SYN_SENT, with byte counts, by remote port
+	dialled   map[int][]sockets.Socket // TCP ESTABLISHED, perhaps control channels, and SYN_SENT, by remote port
 	listening map[int][]sockets.Socket // TCP LISTEN, by local port
 	bound     map[int][]sockets.Socket // UDP, by local port
 }
@@ -63,10 +63,13 @@ func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec],
 	}, err
 }
 
-// dialledTo lists the connections to control ports of servers.
+// dialledTo lists the connections to control ports of servers that may be control channels.
 func dialledTo(ctx context.Context, ports []api.PortRange) ([]sockets.Socket, error) {
 	return sockets.List(ctx, sockets.Query{
 		Protocol: api.TCP, States: []sockets.State{sockets.Established, sockets.SynSent}, RemotePorts: ports, Info: true,
+		Keep: func(s sockets.Socket) bool {
+			return s.State == sockets.SynSent || engine.MayBeControlChannel(s.BytesAcked-dialledSYN)
+		},
 	})
 }
 

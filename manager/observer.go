@@ -91,10 +91,11 @@ func (w *watcher) forget(views []view) {
 	w.owners.Keep(pids)
 }
 
-// establishedOn lists the connections to control ports.
+// establishedOn lists the connections to control ports that may be control channels.
 func establishedOn(ctx context.Context, control []api.PortRange) ([]sockets.Socket, error) {
 	return sockets.List(ctx, sockets.Query{
 		Protocol: api.TCP, States: []sockets.State{sockets.Established}, LocalPorts: control, Info: true,
+		Keep: func(s sockets.Socket) bool { return engine.MayBeControlChannel(s.BytesReceived) },
 	})
 }
 
@@ -112,7 +113,7 @@ func (w *watcher) noteConnection(ctx context.Context, v view, k kernelView) {
 // kernelView is what the kernel says of the sockets that matter, at one moment, by local port.
 type kernelView struct {
 	bind      netip.Addr               // of the manager's ports: another manager may have the same numbers on another address
-	control   map[int][]sockets.Socket // ESTABLISHED, local port among the control ports
+	control   map[int][]sockets.Socket // ESTABLISHED, local port among the control ports, perhaps control channels
 	listening map[int][]sockets.Socket // TCP LISTEN
 	bound     map[int][]sockets.Socket // UDP
 }

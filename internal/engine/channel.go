@@ -19,3 +19,9 @@ func ControlChannel(transport string) Channel {
 	}
 	return Channel{FromClient: 37 + 32, FromServer: 49}
 }
+
+// MayBeControlChannel tells whether a connection on which a client has written so many bytes can be a control channel, of
+// whatever transport. Ten of twelve connections to a control port are idle data channels, and these it picks out.
+func MayBeControlChannel(fromClient uint64) bool {
+	return fromClient == ControlChannel(string(api.TransportTCP)).FromClient || fromClient == ControlChannel(string(api.TransportNoise)).FromClient
+}

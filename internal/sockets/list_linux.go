@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -34,17 +33,18 @@ func List(ctx context.Context, q Query) ([]Socket, error) {
 		return nil, fmt.Errorf("list sockets: unknown protocol %q", q.Protocol)
 	}
 	local, remote := newPortSet(q.LocalPorts), newPortSet(q.RemotePorts)
-	found, err := ask(ctx, q.Protocol, requests(q, bytecode(local, remote)))
+	keep := func(s Socket) bool {
+		return local.contains(s.Local.Port()) && remote.contains(s.Remote.Port()) && (q.Keep == nil || q.Keep(s))
+	}
+	found, err := ask(ctx, q.Protocol, requests(q, bytecode(local, remote)), keep)
 	if err != nil {
 		return nil, fmt.Errorf("list %s sockets: %w", q.Protocol, err)
 	}
-	return slices.DeleteFunc(found, func(s Socket) bool {
-		return !local.contains(s.Local.Port()) || !remote.contains(s.Remote.Port())
-	}), nil
+	return found, nil
 }
 
-// ask sends the requests and returns what the kernel answers to them.
-func ask(ctx context.Context, protocol Protocol, requests []netlink.Message) ([]Socket, error) {
+// ask sends the requests and returns what is to be kept of the kernel's answers.
+func ask(ctx context.Context, protocol Protocol, requests []netlink.Message, keep func(Socket) bool) ([]Socket, error) {
 	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, &netlink.Config{MessageBufferSize: receiveBuffer})
 	if err != nil {
 		return nil, fmt.Errorf("open sock_diag: %w", err)
@@ -55,7 +55,7 @@ func ask(ctx context.Context, protocol Protocol, requests []netlink.Message) ([]
 
 	var found []Socket
 	for _, request := range requests {
-		found, err = dump(conn, request, protocol, found)
+		found, err = dump(conn, request, protocol, keep, found)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -69,8 +69,8 @@ func ask(ctx context.Context, protocol Protocol, requests []netlink.Message) ([]
 	return found, nil
 }
 
-// dump sends one request and appends the sockets of the answer to found.
-func dump(conn *netlink.Conn, request netlink.Message, protocol Protocol, found []Socket) ([]Socket, error) {
+// dump sends one request and appends what is to be kept of the answer to found.
+func dump(conn *netlink.Conn, request netlink.Message, protocol Protocol, keep func(Socket) bool, found []Socket) ([]Socket, error) {
 	before := len(found)
 	for range dumpAttempts {
 		found = found[:before]
@@ -87,7 +87,9 @@ func dump(conn *netlink.Conn, request netlink.Message, protocol Protocol, found 
 				return nil, err
 			}
 			interrupted = interrupted || m.Header.Flags&netlink.DumpInterrupted != 0
-			found = append(found, s)
+			if keep(s) {
+				found = append(found, s)
+			}
 		}
 		if !interrupted {
 			return found, nil

@@ -119,7 +119,7 @@ func TestListFiltersInTheKernel(t *testing.T) {
 		"udp unfiltered":  {Query{Protocol: api.UDP}, []net.Addr{udp.LocalAddr(), otherUDP.LocalAddr()}, nil},
 	} {
 		filter := bytecode(newPortSet(test.q.LocalPorts), newPortSet(test.q.RemotePorts))
-		found, err := ask(t.Context(), test.q.Protocol, requests(test.q, filter))
+		found, err := ask(t.Context(), test.q.Protocol, requests(test.q, filter), all)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -228,7 +228,7 @@ func TestDumpIsAskedAnewWhenInterrupted(t *testing.T) {
 			}
 			return nltest.Multipart([]netlink.Message{m, m, {}})
 		})
-		found, err := dump(conn, netlink.Message{}, api.TCP, nil)
+		found, err := dump(conn, netlink.Message{}, api.TCP, all, nil)
 		if !errors.Is(err, test.err) || asked != test.asked {
 			t.Errorf("%s: asked %d times, %v", name, asked, err)
 		}
@@ -364,4 +364,29 @@ func connect(tb testing.TB, network, address string) (server, client net.Conn) {
 func addrPort(addr net.Addr) netip.AddrPort {
 	ap := netip.MustParseAddrPort(addr.String())
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+func all(Socket) bool { return true }
+
+// What Keep does not want is not there, and what it is asked about is the whole truth of a socket.
+func TestListKeeps(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	for _, keep := range []bool{true, false} {
+		asked := 0
+		found, err := List(t.Context(), Query{Protocol: api.TCP, LocalPorts: []api.PortRange{onePort(ln.Addr())}, Keep: func(s Socket) bool {
+			asked++
+			if s.State != Listen || s.Local.String() != ln.Addr().String() || s.Inode == 0 {
+				t.Errorf("asked about %+v", s)
+			}
+			return keep
+		}})
+		if err != nil || asked != 1 || (len(found) == 1) != keep {
+			t.Errorf("keep %v: asked %d times, %v %v", keep, asked, found, err)
+		}
+	}
 }

@@ -63,6 +63,8 @@ type Query struct {
 	LocalPorts, RemotePorts []api.PortRange
 	// Info asks for tcp_info: the counters and the times since. It triples the length of the answer.
 	Info bool
+	// Keep says of each socket whether it is wanted; nil: all are. What is not is never stored.
+	Keep func(Socket) bool
 }
 
 // Owner is who holds a socket.
