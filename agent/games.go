@@ -102,7 +102,7 @@ func (g *games) run(ctx context.Context) {
 			return
 		}
 		began := time.Now()
-		targets := g.targets(began)
+		targets := g.targets(g.list(), began)
 		if err := g.look(ctx, targets); err != nil && ctx.Err() == nil {
 			g.log.Error("look at the games' sockets", "error", err)
 		}
@@ -114,10 +114,10 @@ func (g *games) run(ctx context.Context) {
 }
 
 // targets are the UDP services of the clients that run, as far as they point to this machine.
-func (g *games) targets(now time.Time) []gameTarget {
+func (g *games) targets(views []view, now time.Time) []gameTarget {
 	var targets []gameTarget
 	pids := map[int]struct{}{}
-	for _, v := range g.list() {
+	for _, v := range views {
 		if v.Phase != supervisor.PhaseRunning {
 			continue
 		}
@@ -141,14 +141,14 @@ func (g *games) targets(now time.Time) []gameTarget {
 			known[t.gameKey] = &gameSocket{}
 		}
 	}
-	g.keepAway(known)
+	g.keepAway(views, known)
 	g.seen = known
 	return targets
 }
 
 // keepAway keeps in mind the services of clients that do not run at this moment, but exist.
-func (g *games) keepAway(known map[gameKey]*gameSocket) {
-	for _, v := range g.list() {
+func (g *games) keepAway(views []view, known map[gameKey]*gameSocket) {
+	for _, v := range views {
 		if v.Phase == supervisor.PhaseRunning {
 			continue
 		}

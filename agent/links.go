@@ -25,8 +25,8 @@ const (
 	// 3, 7, 15, 31 and 63 s, and gives up after 135 s; rathole sets no time of its own, and so comes back from a network that
 	// was cut for a minute up to a minute late.
 	hangsAfter = 2 * time.Second
-	// stuckAfter is how long an engine may be without all of its channels, and say nothing of it: one that tries says why it
-	// fails each second or so.
+	// stuckAfter is how long an engine may be without all of its channels and say nothing: one that tries says why it fails
+	// each second or so.
 	stuckAfter = 10 * time.Second
 	// overdueGrace is how much longer than its heartbeat_timeout an engine may hold on to a silent server.
 	overdueGrace = 5 * time.Second
@@ -92,6 +92,10 @@ func newLinks() *links {
 // note takes what a look has shown of a client.
 func (l *links) note(v view, k kernelView, ours *sockets.Owned, now time.Time) {
 	channels, dialling := k.channels(v.Record.Spec, ours.Has)
+	if ours.Err() != nil {
+		l.forget(v.Record.ID) // whose sockets they are cannot be told, and nothing may be concluded from that
+		return
+	}
 	s := &sight{at: now, pid: v.Process.PID, connected: len(channels), dialling: map[uint64]time.Time{}}
 	for _, c := range channels {
 		s.silent = max(s.silent, c.LastReceived)
@@ -154,10 +158,10 @@ func (l *links) trouble(v view, now time.Time) (service.Remedy, string, bool) {
 			return remedyConnectHangs(), fmt.Sprintf("%s answers again, and the engine still waits for an answer from before: it gets a new process", v.Record.Spec.RemoteAddr), true
 		}
 	}
-	if s.connected > 0 && s.silent > heartbeatTimeout(v)+overdueGrace {
+	if s.connected > 0 && s.silent > 2*overdueGrace && s.silent > patience(v)+overdueGrace {
 		return remedyStuck(), fmt.Sprintf("the engine holds on to a server that has been silent for %s: it gets a new process", s.silent.Round(time.Second)), true
 	}
-	if !s.partlyAt.IsZero() && now.Sub(s.partlyAt) >= stuckAfter && now.Sub(s.quietAt) >= stuckAfter && len(s.dialling) == 0 && writesLog(v) {
+	if !s.partlyAt.IsZero() && now.Sub(s.quietAt) >= stuckAfter && now.Sub(s.quietAt) > 2*retryInterval(v) && len(s.dialling) == 0 && writesLog(v) {
 		return remedyStuck(), fmt.Sprintf("the engine has %d of %d control channels, and does not try to get the others: it gets a new process", s.connected, len(v.Record.Spec.Services)), true
 	}
 	if s.connected > 0 && l.moved[v.Record.ID] >= movedAfter {
@@ -166,15 +170,31 @@ func (l *links) trouble(v view, now time.Time) (service.Remedy, string, bool) {
 	return service.Remedy{}, "", false
 }
 
-// heartbeatTimeout is how long the client's engine waits for a sign of its server; rathole's default if the config does not
-// say.
-func heartbeatTimeout(v view) time.Duration {
+// patience is how long the client's engine waits for a sign of its server; rathole's default if the config does not say.
+func patience(v view) time.Duration {
 	const otherwise = 40 * time.Second
 	c, err := rathole.ParseClient([]byte(v.Record.Config))
 	if err != nil || c.HeartbeatTimeout == 0 {
 		return otherwise
 	}
 	return time.Duration(c.HeartbeatTimeout) * time.Second
+}
+
+// retryInterval is how long the client's engine pauses between two tries at most; rathole's default if the config does not
+// say.
+func retryInterval(v view) time.Duration {
+	longest := uint64(1)
+	c, err := rathole.ParseClient([]byte(v.Record.Config))
+	if err != nil {
+		return time.Second
+	}
+	longest = max(longest, c.RetryInterval)
+	for _, svc := range c.Services {
+		if svc.RetryInterval != nil {
+			longest = max(longest, *svc.RetryInterval)
+		}
+	}
+	return time.Duration(longest) * time.Second
 }
 
 // writesLog tells whether the silence of an engine's log means anything.

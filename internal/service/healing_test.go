@@ -24,8 +24,15 @@ func TestHealingBudget(t *testing.T) {
 		at   time.Duration
 		want bool
 	}{
-		{0, true}, {time.Second, false}, {time.Minute, true}, {3 * time.Minute, false}, {4 * time.Minute, false},
-		{time.Hour, true}, {time.Hour + 30*time.Second, false}, {time.Hour + time.Minute, true}, {time.Hour + 3*time.Minute, false},
+		{0, true},
+		{time.Second, false},
+		{time.Minute, true},
+		{3 * time.Minute, false},
+		{4 * time.Minute, false},
+		{time.Hour, true},
+		{time.Hour + 30*time.Second, false},
+		{time.Hour + time.Minute, true},
+		{time.Hour + 3*time.Minute, false},
 	} {
 		if got := h.begin("one", r, "it hangs", start.Add(step.at)); got != step.want {
 			t.Errorf("after %s: %v", step.at, got)

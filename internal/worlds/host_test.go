@@ -119,7 +119,7 @@ func startHost(t *testing.T) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/proc/self/exe") //nolint:noctx // it ends with its input
+	cmd := exec.Command("/proc/self/exe") // it ends with its input
 	cmd.Env = append(os.Environ(), hostVariable+"="+string(text))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
 	cmd.Stderr = os.Stderr

@@ -104,7 +104,10 @@ func TestBrokenWorlds(t *testing.T) {
 		},
 		"client without one of the services": {
 			breaks: func(w *world) func() {
-				w.configure(func(text string) string { return text[:strings.Index(text, "[client.services.game_udp]")] })
+				w.configure(func(text string) string {
+					before, _, _ := strings.Cut(text, "[client.services.game_udp]")
+					return before
+				})
 				return func() { w.configure(nil) }
 			},
 			want: []expected{{"manager", api.StatusDown, api.ClientConnected, "partly_connected"}},
@@ -352,10 +355,13 @@ func (w *world) enable(on bool) {
 	}
 }
 
-// healed are the reasons for which a service has mended the victim.
-func (w *world) healed(s interface {
+// eventful is a service that tells events.
+type eventful interface {
 	Events(ctx context.Context, q client.EventQuery) (api.EventList, error)
-}) []string {
+}
+
+// healed are the reasons for which a service has mended the victim.
+func (w *world) healed(s eventful) []string {
 	w.Helper()
 	list, err := s.Events(w.Context(), client.EventQuery{ServerID: victim, Types: []api.EventType{api.EventHealing}})
 	if err != nil {

@@ -100,11 +100,16 @@ func (n *network) mustComeBack(t *testing.T) {
 			if err := plays(n.targets[i]); err != nil {
 				return err
 			}
-			if is, err := n.manager.Get(t.Context(), id); err != nil || is.Status != api.StatusHealthy {
-				return fmt.Errorf("%s is %s: %v %+v", id, is.Status, err, is.Conditions)
+			is, err := n.manager.Get(t.Context(), id)
+			if err != nil {
+				return err
 			}
-			if c, err := n.host.Get(t.Context(), id); err != nil || c.Status != api.StatusHealthy {
-				return fmt.Errorf("the client %s is %s: %v %+v", id, c.Status, err, c.Conditions)
+			c, err := n.host.Get(t.Context(), id)
+			if err != nil {
+				return err
+			}
+			if is.Status != api.StatusHealthy || c.Status != api.StatusHealthy {
+				return fmt.Errorf("%s is %s: %+v, its client %s: %+v", id, is.Status, is.Conditions, c.Status, c.Conditions)
 			}
 		}
 		return nil
@@ -168,8 +173,11 @@ func TestControlPortFirewalled(t *testing.T) {
 	wait.Eventually(t, toldCut, func() error {
 		for _, id := range n.ids {
 			c, err := n.host.Get(t.Context(), id)
-			if err != nil || c.Status != api.StatusDown || c.Conditions[1].Reason != "no_answer" {
-				return fmt.Errorf("%v %+v", err, c)
+			if err != nil {
+				return err
+			}
+			if c.Status != api.StatusDown || c.Conditions[1].Reason != "no_answer" {
+				return fmt.Errorf("%+v", c)
 			}
 		}
 		return nil
@@ -198,8 +206,11 @@ func TestServerMoved(t *testing.T) {
 	moved := func() error {
 		for _, id := range n.ids {
 			list, err := n.host.Events(t.Context(), client.EventQuery{ServerID: id, Types: []api.EventType{api.EventHealing}})
-			if err != nil || len(list.Events) != 1 || list.Events[0].Reason != "server_moved" {
-				return fmt.Errorf("%s was not moved: %v %+v", id, err, list.Events)
+			if err != nil {
+				return err
+			}
+			if len(list.Events) != 1 || list.Events[0].Reason != "server_moved" {
+				return fmt.Errorf("%s was not moved: %+v", id, list.Events)
 			}
 		}
 		return nil

@@ -183,8 +183,12 @@ func (w *world) mustComeBack(within time.Duration) {
 	w.Helper()
 	wait.Eventually(w.T, within, func() error {
 		for _, half := range []string{"manager", "agent"} {
-			if status, conditions, err := w.see(half, victim); err != nil || status != api.StatusHealthy {
-				return fmt.Errorf("the %s says %s: %v %+v", half, status, err, conditions)
+			status, conditions, err := w.see(half, victim)
+			if err != nil {
+				return err
+			}
+			if status != api.StatusHealthy {
+				return fmt.Errorf("the %s says %s: %+v", half, status, conditions)
 			}
 		}
 		return plays(address(w.manager.Bind, gamePort))
