@@ -152,6 +152,6 @@ func (a *Agent) gone(id string) {
 func (a *Agent) health() api.Health {
 	return api.Health{
 		Service: "rathole-agent", Version: a.cfg.Version, APILevel: api.Level,
-		Features: []string{"events", "wait"}, Engine: a.engine.Version(),
+		Features: []string{"events", "upgrade", "wait"}, Engine: a.engine.Version(),
 	}
 }

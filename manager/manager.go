@@ -182,6 +182,6 @@ func configured(c rathole.ServerConfig) map[socket]string {
 func (m *Manager) health() api.Health {
 	return api.Health{
 		Service: "rathole-manager", Version: m.cfg.Version, APILevel: api.Level,
-		Features: []string{"dry_run", "events", "idempotency_key", "probe", "rotate", "wait"}, Engine: m.engine.Version(),
+		Features: []string{"dry_run", "events", "idempotency_key", "probe", "rotate", "upgrade", "wait"}, Engine: m.engine.Version(),
 	}
 }

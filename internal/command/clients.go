@@ -46,13 +46,17 @@ func (a clients) look(ctx context.Context, id string, want api.Status, held time
 
 func clientUnit(c api.Client) unit {
 	services := strings.Join(c.Services, ",")
-	return unit{
+	u := unit{
 		id: c.ServerID, status: c.Status, conditions: c.Conditions, columns: []string{c.RemoteAddr, services}, wire: c,
 		details: [][]string{
 			{"server", c.RemoteAddr},
 			{"services", services},
 			{"config", c.ConfigSHA256},
-			moment("created", c.CreatedAt), moment("changed", c.UpdatedAt),
 		},
 	}
+	for _, w := range c.Warnings {
+		u.details = append(u.details, []string{"warning", w})
+	}
+	u.details = append(u.details, moment("created", c.CreatedAt), moment("changed", c.UpdatedAt))
+	return u
 }

@@ -33,6 +33,7 @@ type Commands struct {
 	Events     Events     `cmd:"" help:"Print what happened, and why."`
 	Restart    Restart    `cmd:"" help:"Replace the engine of one ${unit} by a new process; its players are dropped."`
 	Wait       Wait       `cmd:"" help:"Wait until one ${unit} has a status."`
+	Upgrade    Upgrade    `cmd:"" help:"Take up the rathole that this machine has now, ${unit} by ${unit}; the players of each are dropped once."`
 	Reconcile  Reconcile  `cmd:"" help:"Show engines that have no record, and records that cannot be read; stop those engines."`
 	Completion Completion `cmd:"" help:"Print a shell's completion of these commands: source <(${name} completion bash)."`
 }
@@ -77,6 +78,8 @@ type remote interface {
 	Events(ctx context.Context, q client.EventQuery) (api.EventList, error)
 	FollowEvents(ctx context.Context, q client.EventQuery) iter.Seq2[api.Event, error]
 	Restart(ctx context.Context, id string) (api.Restarted, error)
+	Engine(ctx context.Context) (api.Engine, error)
+	UpgradeEngine(ctx context.Context) (e api.Engine, begun bool, err error)
 	Reconciliation(ctx context.Context) (api.Reconciliation, error)
 	AcceptStrangers(ctx context.Context) (api.Reconciliation, error)
 	Health(ctx context.Context) (api.Health, error)

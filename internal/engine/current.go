@@ -88,9 +88,9 @@ func writeSynced(path, text string) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// sweep removes the builds that are neither in use by a start nor by a process.
-func (e *Engine) sweep() {
-	keep, err := e.inUse()
+// sweep removes the builds that are neither in use by a start nor by a process; programs are what units were started by.
+func (e *Engine) sweep(programs []string) {
+	keep, err := e.inUse(programs)
 	if err != nil {
 		e.cfg.Log.Warn("see which engines are in use", "error", err)
 		return

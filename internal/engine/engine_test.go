@@ -191,7 +191,7 @@ func TestCrashesWhileCurrentIsWritten(t *testing.T) {
 			if now := mustBinary(t, e); now.SHA256 == first.SHA256 {
 				t.Error("the second upgrade had no effect")
 			}
-			e.sweep()
+			e.sweep(nil)
 			entries, err := os.ReadDir(l.dir)
 			if err != nil || len(entries) != 2 {
 				t.Errorf("left: %v %v", entries, err)
@@ -235,6 +235,7 @@ func TestRolloutChoosesForStarts(t *testing.T) {
 	}
 	gets("b", to)
 	e.endRollout()
+	e.sweep(nil)
 	gets("a", to)
 	if _, err := os.Stat(old.Path); !os.IsNotExist(err) {
 		t.Errorf("the old build, which nobody uses, is still there: %v", err)

@@ -61,7 +61,6 @@ func (e *Engine) commit(b rathole.Binary, anyBehind func(chosen map[string]bool)
 // endRollout makes every start use the current build again.
 func (e *Engine) endRollout() {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.rollout = nil
-	e.mu.Unlock()
-	e.sweep()
 }

@@ -64,7 +64,7 @@ func (u *Upgrader[S]) Describe(ctx context.Context) api.Engine {
 		if !alive(v) {
 			continue
 		}
-		b, err := u.engine.runs(ctx, v.Process.PID)
+		b, err := u.engine.runs(ctx, v.Process)
 		if err != nil && b.Path == "" {
 			continue // its process has just ended
 		}

@@ -67,7 +67,7 @@ func (r Rules[S]) willWatch(ctx context.Context, id string) bool {
 
 // watches tells whether the build that a process runs watches its config. It need not be the current one.
 func (r Rules[S]) watches(ctx context.Context, p supervisor.Process) bool {
-	b, err := r.Engine.runs(ctx, p.PID)
+	b, err := r.Engine.runs(ctx, p)
 	if err == nil && b.Version != "" {
 		return b.HotReload()
 	}

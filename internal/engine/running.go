@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
 
 // identity tells one state of one file from any other, also one without a name.
@@ -32,16 +33,21 @@ func identify(path string) (identity, error) {
 }
 
 // runs tells what a process runs, from the kernel: the file itself, which may have lost its name. Where this service may not
-// look into the process, for it lacks CAP_SYS_PTRACE, the command line has the path.
-func (e *Engine) runs(ctx context.Context, pid int) (rathole.Binary, error) {
-	file := fmt.Sprintf("/proc/%d/exe", pid)
+// look into the process, for it lacks CAP_SYS_PTRACE, the command line has the path. A build that is a script has become
+// something else by then, its interpreter or what it executes: of that process the service has noted what it was started by.
+func (e *Engine) runs(ctx context.Context, p supervisor.Process) (rathole.Binary, error) {
+	file := fmt.Sprintf("/proc/%d/exe", p.PID)
 	path, err := os.Readlink(file)
 	if errors.Is(err, fs.ErrPermission) {
-		path, err = firstArgument(pid)
+		path, err = firstArgument(p.PID)
 		file = path
 	}
 	if err != nil {
 		return rathole.Binary{}, err
+	}
+	_, direct := e.nameIn(path)
+	if _, noted := e.nameIn(p.Program); noted && !direct {
+		path, file = p.Program, p.Program
 	}
 	at, err := identify(file)
 	if err != nil {
@@ -89,9 +95,16 @@ func firstArgument(pid int) (string, error) {
 	return string(path), nil
 }
 
-// inUse gives the names of the builds that must stay: the current one, and those that any process of this machine runs,
-// supervised or not.
-func (e *Engine) inUse() (map[string]bool, error) {
+// nameIn gives the name of the installed build that a path belongs to; false if it is no build's.
+func (e *Engine) nameIn(path string) (string, bool) {
+	rest, ok := strings.CutPrefix(path, e.cfg.Dir+string(filepath.Separator))
+	name, _, _ := strings.Cut(rest, string(filepath.Separator))
+	return name, ok
+}
+
+// inUse gives the names of the builds that must stay: the current one, those that units were started by, and those that any
+// process of this machine runs, supervised or not.
+func (e *Engine) inUse(programs []string) (map[string]bool, error) {
 	keep := map[string]bool{}
 	if b, ok := e.known(); ok {
 		keep[b.Name()] = true
@@ -107,11 +120,11 @@ func (e *Engine) inUse() (map[string]bool, error) {
 		}
 		exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)) // gone meanwhile, or not ours to look into
 		argument, _ := firstArgument(pid)
-		for _, path := range []string{exe, argument} {
-			if rest, ok := strings.CutPrefix(path, e.cfg.Dir+string(filepath.Separator)); ok {
-				name, _, _ := strings.Cut(rest, string(filepath.Separator))
-				keep[name] = true
-			}
+		programs = append(programs, exe, argument)
+	}
+	for _, path := range programs {
+		if name, ok := e.nameIn(path); ok {
+			keep[name] = true
 		}
 	}
 	return keep, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
@@ -23,6 +24,12 @@ const (
 	// It is looked at after healthPoll, and then ever more rarely, up to healthPollMax.
 	healthPoll    = 10 * time.Millisecond
 	healthPollMax = 200 * time.Millisecond
+)
+
+// The reasons of the restarts of an upgrade, in the events.
+const (
+	reasonUpgrade  = "engine_upgrade"
+	reasonRollback = "engine_rollback"
 )
 
 // Fleet is the units of a service, as an upgrade needs them.
@@ -40,16 +47,22 @@ type Upgrader[S any] struct {
 	engine *Engine
 	fleet  Fleet[S]
 	log    *slog.Logger
-	orders chan rathole.Binary
+	orders chan order
 
 	mu   sync.Mutex // guards what follows
 	busy bool
 	last *api.EngineUpgrade
 }
 
+// order is an upgrade that somebody has asked for.
+type order struct {
+	to rathole.Binary
+	by string // the caller's machine, for the events
+}
+
 // NewUpgrader returns an Upgrader that does nothing until Run.
 func NewUpgrader[S any](e *Engine, f Fleet[S]) *Upgrader[S] {
-	return &Upgrader[S]{engine: e, fleet: f, log: e.cfg.Log, orders: make(chan rathole.Binary, 1)}
+	return &Upgrader[S]{engine: e, fleet: f, log: e.cfg.Log, orders: make(chan order, 1)}
 }
 
 // Run carries out upgrades until ctx ends. One that is under way then ends between two steps: what is upgraded stays so.
@@ -57,8 +70,8 @@ func (u *Upgrader[S]) Run(ctx context.Context) {
 	u.engine.compare(ctx)
 	for {
 		select {
-		case to := <-u.orders:
-			u.roll(ctx, to)
+		case o := <-u.orders:
+			u.roll(httpapi.CalledBy(ctx, o.by), o.to)
 		case <-ctx.Done():
 			return
 		}
@@ -88,6 +101,9 @@ func (u *Upgrader[S]) Begin(ctx context.Context) (begun bool, err error) {
 		// that has passed; asking waits for it.
 		found, err = rathole.Find(ctx, found.Path)
 	}
+	if p := Problem(err); p != nil {
+		return false, p
+	}
 	if err != nil {
 		return false, unavailable(err)
 	}
@@ -102,13 +118,13 @@ func (u *Upgrader[S]) Begin(ctx context.Context) (begun bool, err error) {
 	begun = len(state.Remaining) > 0 || !known || current.SHA256 != found.SHA256
 	if !begun {
 		state.State, state.EndedAt = api.UpgradeDone, &state.StartedAt
-		u.engine.sweep() // a service that was killed at the very end of an upgrade left this undone
+		u.sweep() // a service that was killed at the very end of an upgrade left this undone
 	}
 	u.mu.Lock()
 	u.last = state
 	u.mu.Unlock()
 	if begun {
-		u.orders <- found // never blocks: nobody else has claimed
+		u.orders <- order{found, httpapi.Caller(ctx)} // never blocks: nobody else has claimed
 	}
 	return begun, nil
 }
@@ -143,6 +159,7 @@ func (u *Upgrader[S]) roll(ctx context.Context, to rathole.Binary) {
 	steps := map[string]step{}
 	failed, err := u.rollAll(ctx, to, steps)
 	u.engine.endRollout()
+	u.sweep()
 	switch {
 	case ctx.Err() != nil:
 		u.log.Warn("this service ends in the middle of an upgrade of the engine: the next upgrade goes on", "upgraded", len(steps))
@@ -196,7 +213,7 @@ func (u *Upgrader[S]) behind(ctx context.Context, b rathole.Binary, steps map[st
 		if _, moved := steps[v.Record.ID]; moved || !alive(v) {
 			continue
 		}
-		if has, err := u.engine.runs(ctx, v.Process.PID); err != nil || has.SHA256 != b.SHA256 {
+		if has, err := u.engine.runs(ctx, v.Process); err != nil || has.SHA256 != b.SHA256 {
 			ids = append(ids, v.Record.ID)
 		}
 	}
@@ -207,6 +224,15 @@ func (u *Upgrader[S]) behind(ctx context.Context, b rathole.Binary, steps map[st
 func (u *Upgrader[S]) anyBehind(ctx context.Context, b rathole.Binary, steps map[string]step, chosen map[string]bool) bool {
 	starting := func(v supervisor.View[S]) bool { return v.Phase == supervisor.PhasePending && chosen[v.Record.ID] }
 	return slices.ContainsFunc(u.fleet.Supervisor.List(), starting) || len(u.behind(ctx, b, steps)) > 0
+}
+
+// sweep removes the builds that nothing uses.
+func (u *Upgrader[S]) sweep() {
+	var programs []string
+	for _, v := range u.fleet.Supervisor.List() {
+		programs = append(programs, v.Process.Program)
+	}
+	u.engine.sweep(programs)
 }
 
 // alive tells whether a unit has a process. One that has none takes part in no upgrade: whatever keeps it down is not the
@@ -227,13 +253,13 @@ func (u *Upgrader[S]) move(ctx context.Context, id string, to rathole.Binary, st
 	if err != nil {
 		return &api.UpgradeFailure{ServerID: id, Reason: "unknown", Message: "its state cannot be seen: " + err.Error(), RolledBack: true}
 	}
-	previous, err := u.engine.runs(ctx, v.Process.PID)
+	previous, err := u.engine.runs(ctx, v.Process)
 	if err != nil {
 		u.log.Warn("see which engine it runs", "id", id, "error", err) // it would go back to the current one
 	}
 	s := step{before: before, previous: previous}
 	u.engine.pin(id, to)
-	if f := u.renew(ctx, id, before); f != nil {
+	if f := u.renew(ctx, id, before, reasonUpgrade, "it gets the engine "+to.Name()); f != nil {
 		return u.back(ctx, id, s, f)
 	}
 	steps[id] = s
@@ -267,18 +293,18 @@ func (u *Upgrader[S]) back(ctx context.Context, id string, s step, why *supervis
 	}
 	u.log.Warn("the new engine does not serve: going back", "id", id, "reason", why.Reason, "message", why.Message)
 	u.engine.pin(id, s.previous)
-	if f := u.renew(ctx, id, s.before); f != nil {
+	if f := u.renew(ctx, id, s.before, reasonRollback, "it gets back the engine that it had: "+why.Message); f != nil {
 		failed.Rollback = f.Message
 	}
 	failed.RolledBack = failed.Rollback == ""
 	return failed
 }
 
-// renew restarts a unit and waits until it is as well as it was before.
-func (u *Upgrader[S]) renew(ctx context.Context, id string, before []api.Condition) *supervisor.Failure {
+// renew restarts a unit for a reason and waits until it is as well as it was before.
+func (u *Upgrader[S]) renew(ctx context.Context, id string, before []api.Condition, reason, message string) *supervisor.Failure {
 	restart, cancel := context.WithTimeout(ctx, restartWait)
 	defer cancel()
-	if _, err := u.fleet.Supervisor.Restart(restart, id); err != nil {
+	if _, err := u.fleet.Supervisor.RestartFor(restart, id, reason, message); err != nil {
 		return asFailure("restart_failed", err)
 	}
 	deadline := time.Now().Add(healthWait)

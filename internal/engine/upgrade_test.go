@@ -267,6 +267,7 @@ func TestUpgradeTunnelByTunnel(t *testing.T) {
 	if got := builds(t, s.manager.State); !slices.Equal(got, []string{want}) {
 		t.Errorf("installed: %v, want %s alone", got, want)
 	}
+	mustTell(t, s.manager, "a engine_upgrade", "b engine_upgrade", "c engine_upgrade")
 	s.mustBeHealthy(t)
 	if _, begun, err := s.manager.UpgradeEngine(t.Context()); err != nil || begun {
 		t.Errorf("again: begun %v, %v", begun, err)
@@ -333,6 +334,7 @@ func TestUpgradeStopsAtTheFirst(t *testing.T) {
 			if got := builds(t, s.manager.State); len(got) != 1 {
 				t.Errorf("installed: %v", got)
 			}
+			mustTell(t, s.manager, "a engine_upgrade", "a engine_rollback")
 			s.mustBeHealthy(t)
 		})
 	}
@@ -448,6 +450,57 @@ func TestNoEngineChangesWithoutAnUpgrade(t *testing.T) {
 	}
 	if after := s.servers(t); after["a"] != before["a"] || after["b"] != before["b"] {
 		t.Errorf("processes %v, before %v", after, before)
+	}
+}
+
+// TestScriptThatExecutesTheEngine has a build that is a script, of which nothing is left in its process: it is known all the
+// same, also to the next run of the service, and no second upgrade restarts what the first has.
+func TestScriptThatExecutesTheEngine(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.manager.Shutdown(t)
+	s.manager = s.openManager(false)
+	s.mustBeHealthy(t)
+	s.putScript(t, `exec $real "$@"`)
+	mustBegin(t, s.manager)
+	mustEnd(t, s.manager)
+	before := s.servers(t)
+	mustKnow := func() {
+		t.Helper()
+		e, begun, err := s.manager.UpgradeEngine(t.Context())
+		if err != nil || begun || len(e.Running) != 1 || e.Running[0].EngineBuild != *e.Current || !slices.Equal(e.Running[0].Units, s.ids) {
+			t.Errorf("begun %v, %v, %+v", begun, err, e)
+		}
+		if got := builds(t, s.manager.State); len(got) != 1 {
+			t.Errorf("installed: %v", got)
+		}
+	}
+	mustKnow()
+	s.manager.Shutdown(t)
+	s.manager = s.openManager(true)
+	s.mustBeHealthy(t)
+	mustKnow()
+	if after := s.servers(t); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("processes %v, before %v", after, before)
+	}
+}
+
+// mustTell checks why, and by whose order, the upgrades have restarted units.
+func mustTell(t *testing.T, m *testkit.Manager, want ...string) {
+	t.Helper()
+	list, err := m.Events(t.Context(), client.EventQuery{Types: []api.EventType{api.EventRestarting}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range list.Events {
+		got = append(got, e.ServerID+" "+e.Reason)
+		if e.By == api.BySupervisor || e.By == "" {
+			t.Errorf("nobody has ordered it: %+v", e)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("restarts are told as %v, want %v", got, want)
 	}
 }
 

@@ -16,8 +16,13 @@ func named(next http.Handler) http.Handler {
 		if err != nil {
 			host = r.RemoteAddr
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, host)))
+		next.ServeHTTP(w, r.WithContext(CalledBy(r.Context(), host)))
 	})
+}
+
+// CalledBy is ctx for work that a request has ordered and does not wait for.
+func CalledBy(ctx context.Context, caller string) context.Context {
+	return context.WithValue(ctx, callerKey{}, caller)
 }
 
 // Caller is the address of the machine whose request a context belongs to; empty if it belongs to none.

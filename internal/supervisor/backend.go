@@ -18,6 +18,7 @@ type Unit struct {
 type Process struct {
 	ID        string
 	PID       int
+	Program   string // path that it was started by, of which it may since have become another; empty if that is not known
 	StartedAt time.Time
 	Adopted   bool   // started by an earlier run of this service
 	Log       string // path of its standard output

@@ -36,13 +36,18 @@ type person struct {
 	settings []string
 }
 
-func newPerson(t *testing.T) *person {
+func newPerson(t *testing.T, adjust ...func(*manager.Config)) *person {
 	t.Helper()
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte(testkit.Token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := testkit.StartManager(t, func(c *manager.Config) { c.Control = []api.PortRange{{Start: 10000, End: 10009}} })
+	m := testkit.StartManager(t, func(c *manager.Config) {
+		c.Control = []api.PortRange{{Start: 10000, End: 10009}}
+		for _, f := range adjust {
+			f(c)
+		}
+	})
 	return &person{m, []string{"--listen", m.Addr.String(), "--token-file", token}}
 }
 

@@ -119,6 +119,7 @@ type run struct {
 	PID        int       `json:"pid"`
 	StartTicks uint64    `json:"start_ticks"` // since boot, as in /proc/<pid>/stat: a clock that no one sets
 	StartedAt  time.Time `json:"started_at"`
+	Program    string    `json:"program,omitempty"`
 }
 
 func (b *Backend) writeRun(p supervisor.Process) error {
@@ -126,7 +127,7 @@ func (b *Backend) writeRun(p supervisor.Process) error {
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(run{BootID: b.boot, PID: p.PID, StartTicks: ticks, StartedAt: p.StartedAt.UTC()})
+	text, err := json.Marshal(run{BootID: b.boot, PID: p.PID, StartTicks: ticks, StartedAt: p.StartedAt.UTC(), Program: p.Program})
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func (b *Backend) adopt(id string, pid int) (supervisor.Process, bool, error) {
 	}
 	p := supervisor.Process{ID: id, PID: pid, StartedAt: time.Now(), Adopted: true, Log: b.logPath(id), ErrLog: b.errPath(id)}
 	if r, ok := b.readRun(id, pid); ok {
-		p.StartedAt = r.StartedAt
+		p.StartedAt, p.Program = r.StartedAt, r.Program
 	} else if err := b.writeRun(p); err != nil { // its parent was killed before it could note the process
 		b.cfg.Log.Warn("note the adopted process", "id", id, "error", err)
 	}

@@ -210,7 +210,7 @@ func (b *Backend) bear(u supervisor.Unit, lock *os.File) (supervisor.Process, er
 
 // spawn starts the process with exactly the descriptors that it needs.
 func (b *Backend) spawn(u supervisor.Unit, lock *os.File) (*tracked, error) {
-	proc := supervisor.Process{ID: u.ID, Log: b.logPath(u.ID), ErrLog: b.errPath(u.ID)}
+	proc := supervisor.Process{ID: u.ID, Program: u.Program, Log: b.logPath(u.ID), ErrLog: b.errPath(u.ID)}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
