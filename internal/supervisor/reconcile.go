@@ -109,6 +109,12 @@ func (s *Supervisor[S]) run(ctx context.Context, u *unit[S], v View[S]) {
 func (s *Supervisor[S]) keep(ctx context.Context, u *unit[S], v View[S], p Process) {
 	rec := v.Record
 	had, err := s.cfg.Backend.ReadConfig(rec.ID)
+	if f := exhausted(err, rec.UnixUID); f != nil {
+		// It says nothing of what the engine has. By the time that it could be replaced for it, a descriptor may be there again,
+		// and players would have lost their engine for nothing.
+		s.retry(ctx, u, rec, EventStartFailed, f)
+		return
+	}
 	if err != nil {
 		s.cfg.Log.Warn("read the config that the engine has", "id", rec.ID, "error", err)
 	}
