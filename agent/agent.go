@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/events"
@@ -39,6 +37,9 @@ type Agent struct {
 
 	observer *service.Observer[spec]
 	history  *service.History[spec]
+	metrics  *service.Metrics
+	watcher  *watcher
+	reach    *reach
 	logs     *service.LogWatch[spec]
 	healing  *service.Healing
 	games    *games
@@ -62,20 +63,24 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, engine: engine.New(engine.Config{
-		Path: cfg.Binary, Dir: filepath.Join(cfg.State, engine.Dir), Program: "rathole-agent", Log: cfg.Log, Crash: cfg.Crash,
-	})}
-	a.history = &service.History[spec]{Journal: events.Open(filepath.Join(cfg.Logs, events.FileName), events.Options{Log: cfg.Log})}
+	a := &Agent{
+		cfg: cfg, metrics: service.NewMetrics(), reach: newReach(cfg),
+		engine: engine.New(engine.Config{
+			Path: cfg.Binary, Dir: filepath.Join(cfg.State, engine.Dir), Program: "rathole-agent", Log: cfg.Log, Crash: cfg.Crash,
+		}),
+	}
+	a.history = &service.History[spec]{Journal: events.Open(filepath.Join(cfg.Logs, events.FileName), events.Options{Log: cfg.Log}), Metrics: a.metrics}
 	a.sup = supervisor.New(supervisor.Config[spec]{
 		Store: store, Backend: backend, Rules: newRules(a.engine, &a.doubts),
-		Log: cfg.Log, UIDs: cfg.UIDs, Gone: a.gone, Event: a.history.Happened, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
+		Log: cfg.Log, UIDs: cfg.UIDs, Gone: a.gone, Event: a.history.Happened, Reconciled: a.metrics.Reconciled,
+		StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
 	})
 	a.observe()
 	a.upgrader = engine.NewUpgrader(a.engine, engine.Fleet[spec]{Supervisor: a.sup, Lock: a.byID.Lock, Conditions: a.observer.Conditions})
 	a.api = httpapi.New(httpapi.Config{
 		Title: "rathole-agent", Version: cfg.Version, Token: cfg.Token, Log: cfg.Log,
 		Problem: engine.Problem, Health: a.health, Ready: a.sup.IsReady, Alarm: a.sup.Alarm,
-		Collectors: []prometheus.Collector{collector{a}, service.GuardMetrics{Guard: a.sup}},
+		Component: "agent", Shared: a.sharedMetrics(), Collectors: a.ownMetrics(),
 	})
 	a.routes()
 	service.ReconcileRoutes(a.api, a.sup)
@@ -105,6 +110,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		wg.Go(func() { a.logs.Run(ctx) })
 		wg.Go(func() { a.games.run(ctx) })
 		wg.Go(func() { a.links.run(ctx) })
+		wg.Go(func() { a.reach.run(ctx) })
 		a.observer.Run(ctx)
 	})
 	wg.Go(func() { a.upgrader.Run(ctx) })
@@ -120,9 +126,9 @@ func (a *Agent) observe() {
 		may: func(id, message string) bool { return a.healing.Begin(id, remedyGameRestarted(), message) },
 	}
 	a.links = newLinks()
-	w := &watcher{healing: a.healing, links: a.links}
+	a.watcher = &watcher{healing: a.healing, links: a.links}
 	a.observer = service.NewObserver(service.ObserverConfig[spec]{
-		List: a.sup.List, Get: a.sup.Get, Look: w.look, Tell: a.history.Tell, Log: a.cfg.Log,
+		List: a.sup.List, Get: a.sup.Get, Look: a.watcher.look, Tell: a.history.Tell, Log: a.cfg.Log, Looked: a.metrics.Looked,
 	})
 	a.links.list, a.links.get, a.links.poke, a.links.restart = a.sup.List, a.sup.Get, a.observer.Poke, a.renew
 	a.links.healing, a.links.log = a.healing, a.cfg.Log

@@ -24,6 +24,8 @@ const DefaultListen = ":8081"
 type Config struct {
 	// Managers are the hosts that a client may dial, by name or address. Empty: any, which is warned of.
 	Managers []string
+	// ManagerPort is where the managers' APIs listen, for asking now and then whether they answer. 0: they are not asked.
+	ManagerPort int
 	// Targets are where a client may forward to, beside loopback and this machine's own addresses: addresses, networks
 	// (CIDR) and names.
 	Targets []string
@@ -37,8 +39,10 @@ type Config struct {
 	UIDs supervisor.UIDRange
 	// StopOnExit stops the engines when Run returns.
 	StopOnExit bool
-	Version    string
-	Log        *slog.Logger
+	// OmitUnitMetrics leaves the series of single clients out of the metrics; their sums stay.
+	OmitUnitMetrics bool
+	Version         string
+	Log             *slog.Logger
 
 	// BackoffMin is the first pause after an engine ended; 0: the supervisor's default.
 	BackoffMin time.Duration
@@ -57,6 +61,9 @@ func (c *Config) Check() error {
 		if _, err := netip.ParsePrefix(t); err != nil && !rathole.ValidHost(t) {
 			return fmt.Errorf("RATHOLE_ALLOWED_TARGETS %q is no address, no network such as 172.18.0.0/16, and no name", t)
 		}
+	}
+	if c.ManagerPort < 0 || c.ManagerPort > 65535 {
+		return fmt.Errorf("RATHOLE_INSTANCE_MANAGER_PORT %d is no port", c.ManagerPort)
 	}
 	if len(c.Managers) == 0 {
 		c.Log.Warn("RATHOLE_INSTANCE_MANAGER_HOST is not set: whoever has the token can make this host dial any server")

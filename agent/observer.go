@@ -30,6 +30,7 @@ type watcher struct {
 	owners  sockets.Owners
 	healing *service.Healing
 	links   *links
+	remotes
 }
 
 // look asks the kernel about the sockets of clients, once for all of them.
@@ -59,6 +60,9 @@ func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec],
 		w.links.note(v, k, ours, now)
 		seen := assess(v, k, ours, eye)
 		w.healing.Explain(v.Record.ID, &seen)
+		if seen.RTT > 0 {
+			w.saw(v.Record.Spec.remoteHost())
+		}
 		return seen
 	}, err
 }

@@ -52,7 +52,7 @@ func TestLostClientWaitsForAPerson(t *testing.T) {
 	if f := found(t, findings, "engines without record"); f.Status != doctor.Fail || !strings.Contains(f.Mend, "rathole-agent reconcile --accept-strangers") {
 		t.Errorf("doctor: %+v", f)
 	}
-	if metrics := testkit.Curl(t, "GET", a.URL+api.PathMetrics, "", auth); metrics.Status != http.StatusOK || !strings.Contains(metrics.Body, "\nrathole_alarm 1\n") {
+	if metrics := testkit.Curl(t, "GET", a.URL+api.PathMetrics, "", auth); metrics.Status != http.StatusOK || !strings.Contains(metrics.Body, "\nrathole_alarm{component=\"agent\"} 1\n") {
 		t.Error("no alarm among the metrics")
 	}
 	if done, err := a.AcceptStrangers(t.Context()); err != nil || len(done.Stopped) != 1 || done.Alarm != "" {

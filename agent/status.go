@@ -20,8 +20,9 @@ func assess(v view, k kernelView, ours *sockets.Owned, eye service.Eye) service.
 			Type: api.Connected, Status: api.False, Reason: running.Reason, Message: "the engine does not run",
 		}}}
 	}
-	connected, local := connectedCondition(v, k, ours, eye.Explain), localCondition(v, k)
-	seen := service.Observed{Status: api.StatusHealthy, Conditions: []api.Condition{running, connected, local}}
+	channels, dialling := k.channels(v.Record.Spec, ours.Has)
+	connected, local := connectedCondition(v, len(channels), dialling, ours.Err(), eye.Explain), localCondition(v, k)
+	seen := service.Observed{Status: api.StatusHealthy, Conditions: []api.Condition{running, connected, local}, RTT: sockets.Nearest(channels)}
 	switch {
 	case connected.Status != api.True:
 		seen.Status = api.StatusDown
@@ -32,12 +33,10 @@ func assess(v view, k kernelView, ours *sockets.Owned, eye service.Eye) service.
 }
 
 // connectedCondition counts the client's control channels.
-func connectedCondition(v view, k kernelView, ours *sockets.Owned, explain bool) api.Condition {
+func connectedCondition(v view, have int, dialling []sockets.Socket, unknown error, explain bool) api.Condition {
 	spec := v.Record.Spec
 	c := api.Condition{Type: api.Connected, Status: api.True, Reason: "connected", Message: "every service's control channel to " + spec.RemoteAddr + " is established"}
-	channels, dialling := k.channels(spec, ours.Has)
-	have := len(channels)
-	if err := ours.Err(); err != nil {
+	if err := unknown; err != nil {
 		c.Status, c.Reason, c.Message = api.Unknown, "unknown", "the engine's sockets cannot be read: "+err.Error()
 		return c
 	}

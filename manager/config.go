@@ -53,8 +53,10 @@ type Config struct {
 	ProbeInterval time.Duration
 	// StopOnExit stops the engines when Run returns.
 	StopOnExit bool
-	Version    string
-	Log        *slog.Logger
+	// OmitUnitMetrics leaves the series of single instances out of the metrics; their sums stay.
+	OmitUnitMetrics bool
+	Version         string
+	Log             *slog.Logger
 
 	// BackoffMin is the first pause after an engine ended; 0: the supervisor's default.
 	BackoffMin time.Duration

@@ -79,7 +79,7 @@ func TestNothingWithoutTheToken(t *testing.T) {
 		}
 	}
 	if got := testkit.Curl(t, "GET", m.URL+"/metrics", "", "X-API-Token: "+testkit.Token); !strings.Contains(got.Body, `rathole_manager_instances{status="healthy"} 0`) ||
-		!strings.Contains(got.Body, `rathole_http_request_duration_seconds_count{code="401",method="GET",route="/api/instances/{id}"}`) {
+		!strings.Contains(got.Body, `rathole_http_request_duration_seconds_count{code="401",component="manager",method="GET",route="/api/instances/{id}"}`) {
 		t.Errorf("metrics: %s", got.Body)
 	}
 	if got := testkit.Curl(t, "GET", m.URL+"/openapi.json", "", "X-API-Token: "+testkit.Token); !strings.Contains(got.Body, `"/api/instances/{id}/client-config"`) {

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/events"
@@ -43,6 +41,7 @@ type Manager struct {
 	upgrader *engine.Upgrader[spec]
 	healing  *service.Healing
 	stale    *stale
+	metrics  *service.Metrics
 	api      *httpapi.API
 	byID     service.Keyed
 	doubts   engine.Doubts
@@ -76,18 +75,20 @@ func New(cfg Config) (*Manager, error) {
 		}),
 		backend: backend,
 		ports:   newPorts(cfg, ephemeral),
+		metrics: service.NewMetrics(),
 	}
-	m.history = &service.History[spec]{Journal: events.Open(filepath.Join(cfg.Logs, events.FileName), events.Options{Log: cfg.Log})}
+	m.history = &service.History[spec]{Journal: events.Open(filepath.Join(cfg.Logs, events.FileName), events.Options{Log: cfg.Log}), Metrics: m.metrics}
 	m.sup = supervisor.New(supervisor.Config[spec]{
 		Store: store, Backend: backend, Rules: newRules(m.engine, &m.doubts, cfg.Bind),
-		Log: cfg.Log, UIDs: cfg.UIDs, Loaded: m.index, Gone: m.gone, Event: m.history.Happened, StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
+		Log: cfg.Log, UIDs: cfg.UIDs, Loaded: m.index, Gone: m.gone, Event: m.history.Happened, Reconciled: m.metrics.Reconciled,
+		StopOnExit: cfg.StopOnExit, BackoffMin: cfg.BackoffMin, Crash: cfg.Crash,
 	})
 	m.observe()
 	m.upgrader = engine.NewUpgrader(m.engine, engine.Fleet[spec]{Supervisor: m.sup, Lock: m.byID.Lock, Conditions: m.observer.Conditions})
 	m.api = httpapi.New(httpapi.Config{
 		Title: "rathole-manager", Version: cfg.Version, Token: cfg.Token, Log: cfg.Log,
 		Problem: engine.Problem, Health: m.health, Ready: m.sup.IsReady, Alarm: m.sup.Alarm,
-		Collectors: []prometheus.Collector{collector{m}, probeCollector{m.prober}, service.GuardMetrics{Guard: m.sup}},
+		Component: "manager", Shared: m.sharedMetrics(), Collectors: m.ownMetrics(),
 	})
 	m.routes()
 	service.ReconcileRoutes(m.api, m.sup)
@@ -102,7 +103,7 @@ func (m *Manager) observe() {
 	w := &watcher{control: m.cfg.Control, bind: m.cfg.Bind, sup: m.sup, log: m.cfg.Log, healing: m.healing, stale: m.stale}
 	m.prober = newProber(m.cfg, m.sup, w)
 	m.observer = service.NewObserver(service.ObserverConfig[spec]{
-		List: m.sup.List, Get: m.sup.Get, Look: w.look, Tell: m.history.Tell, Log: m.cfg.Log,
+		List: m.sup.List, Get: m.sup.Get, Look: w.look, Tell: m.history.Tell, Log: m.cfg.Log, Looked: m.metrics.Looked,
 	})
 	m.logs = &service.LogWatch[spec]{
 		List: m.sup.List, Tell: m.history.Tell, Poke: m.observer.Poke, Log: m.cfg.Log,

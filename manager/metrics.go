@@ -1,49 +1,64 @@
 package manager
 
 import (
-	"context"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/service"
+	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
 
-// collector computes the manager's metrics when they are read: none of them is state of its own.
-type collector struct{ m *Manager }
-
-func instancesDesc() *prometheus.Desc {
-	return prometheus.NewDesc("rathole_manager_instances", "Instances by status.", []string{"status"}, nil)
+func (m *Manager) sharedMetrics() []prometheus.Collector {
+	return []prometheus.Collector{m.metrics, service.Standing{
+		Guard: m.sup, TakenOver: m.sup.TakenOver, Version: m.cfg.Version, Engine: m.engine.Version,
+		Directories: map[string]string{"state": m.cfg.State, "logs": m.cfg.Logs},
+	}}
 }
 
+func (m *Manager) ownMetrics() []prometheus.Collector {
+	own := []prometheus.Collector{portCollector{m.ports}, service.NewUnitMetrics(service.UnitMetricsConfig[spec]{
+		Name: "rathole_manager_instance", Unit: "instance", Component: "manager",
+		RTT: "client_rtt_seconds", RTTHelp: "Smoothed round-trip time from the manager to the instance's client, by the kernel; absent without a client.",
+		Statuses:   []api.Status{api.StatusInactive, api.StatusHealthy, api.StatusDegraded, api.StatusDown, api.StatusDisabled},
+		Conditions: map[string]string{api.ClientConnected: "client_connected", api.PortsListening: "ports_listening"},
+		List:       m.present, Observer: m.observer, Ready: m.sup.IsReady, Omit: m.cfg.OmitUnitMetrics,
+	})}
+	if m.cfg.OmitUnitMetrics {
+		return own
+	}
+	return append(own, probeCollector{m.prober})
+}
+
+// present are the instances that are here to stay.
+func (m *Manager) present() []view {
+	return slices.DeleteFunc(m.sup.List(), func(v view) bool { return v.Record.Desired == supervisor.Absent })
+}
+
+// portCollector counts ports when metrics are read.
+type portCollector struct{ p *ports }
+
 func portsDesc() *prometheus.Desc {
-	return prometheus.NewDesc("rathole_manager_ports", "Ports by kind (control, public) and state (allocated, free).", []string{"kind", "state"}, nil)
+	return prometheus.NewDesc("rathole_manager_ports", "Ports that may be allocated, by kind (control, public) and range.", []string{"kind", "range"}, nil)
+}
+
+func allocatedDesc() *prometheus.Desc {
+	return prometheus.NewDesc("rathole_manager_ports_allocated", "Ports that instances have, by kind (control, public) and range; one that carries TCP and UDP counts once.",
+		[]string{"kind", "range"}, nil)
 }
 
 // Describe implements prometheus.Collector.
-func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- instancesDesc()
+func (portCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- portsDesc()
+	ch <- allocatedDesc()
 }
 
 // Collect implements prometheus.Collector.
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	list, err := c.m.list(context.Background(), "", "", "", 0)
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(instancesDesc(), err)
-		return
-	}
-	n := map[api.Status]int{
-		api.StatusInactive: 0, api.StatusHealthy: 0, api.StatusDegraded: 0, api.StatusDown: 0, api.StatusDisabled: 0,
-	}
-	for _, i := range list.Instances {
-		n[i.Status]++
-	}
-	for status, count := range n {
-		ch <- prometheus.MustNewConstMetric(instancesDesc(), prometheus.GaugeValue, float64(count), string(status))
-	}
-	p := c.m.ports.describe()
-	for kind, pool := range map[string]api.PortPool{"control": p.Control, "public": p.Public} {
-		ch <- prometheus.MustNewConstMetric(portsDesc(), prometheus.GaugeValue, float64(pool.Allocated), kind, "allocated")
-		ch <- prometheus.MustNewConstMetric(portsDesc(), prometheus.GaugeValue, float64(pool.Free), kind, "free")
+func (c portCollector) Collect(ch chan<- prometheus.Metric) {
+	all, allocated := portsDesc(), allocatedDesc()
+	for _, u := range c.p.usages() {
+		ch <- prometheus.MustNewConstMetric(all, prometheus.GaugeValue, float64(count([]api.PortRange{u.ports})), u.kind, show(u.ports))
+		ch <- prometheus.MustNewConstMetric(allocated, prometheus.GaugeValue, float64(u.allocated), u.kind, show(u.ports))
 	}
 }

@@ -296,6 +296,42 @@ func (p *ports) describe() api.Ports {
 	return out
 }
 
+// usage is how much of a range is allocated.
+type usage struct {
+	kind      string // control or public
+	ports     api.PortRange
+	allocated int
+}
+
+// usages counts, range by range, the numbers that records name.
+func (p *ports) usages() []usage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	control, public := map[int]struct{}{}, map[int]struct{}{}
+	for s, h := range p.held {
+		if h.service == "" {
+			control[s.port] = struct{}{}
+		} else {
+			public[s.port] = struct{}{}
+		}
+	}
+	var all []usage
+	add := func(kind string, ranges []api.PortRange, held map[int]struct{}) {
+		for _, r := range ranges {
+			u := usage{kind: kind, ports: r}
+			for port := range held {
+				if contains(r, port) {
+					u.allocated++
+				}
+			}
+			all = append(all, u)
+		}
+	}
+	add("control", p.control, control)
+	add("public", p.public, public)
+	return all
+}
+
 func pool(ranges []api.PortRange) api.PortPool {
 	return api.PortPool{Ranges: ranges, Total: count(ranges), Uses: []api.PortUse{}}
 }

@@ -139,9 +139,9 @@ func mustAlarm(t *testing.T, m *testkit.Manager, on bool) {
 			t.Errorf("%s: %d %s", path, answer.Status, answer.Body)
 		}
 	}
-	want := "\nrathole_alarm 0\n"
+	want := "\nrathole_alarm{component=\"manager\"} 0\n"
 	if on {
-		want = "\nrathole_alarm 1\n"
+		want = "\nrathole_alarm{component=\"manager\"} 1\n"
 	}
 	if metrics := testkit.Curl(t, "GET", m.URL+api.PathMetrics, "", auth); !strings.Contains(metrics.Body, want) {
 		t.Errorf("metrics without %q", want)
@@ -170,7 +170,7 @@ func TestQuarantinedRecordIsShown(t *testing.T) {
 	if shown.Alarm != "" || len(shown.Strangers) != 0 {
 		t.Errorf("an alarm: %+v", shown)
 	}
-	if metrics := testkit.Curl(t, "GET", m.URL+api.PathMetrics, "", auth); !strings.Contains(metrics.Body, "\nrathole_quarantined_records 1\n") {
+	if metrics := testkit.Curl(t, "GET", m.URL+api.PathMetrics, "", auth); !strings.Contains(metrics.Body, "\nrathole_quarantined_records{component=\"manager\"} 1\n") {
 		t.Error("the metric does not count it")
 	}
 	findings := manager.Doctor(t.Context(), doctor.This(), doctor.Settings{State: state, Listen: m.Addr.String(), UIDs: "0"}, manager.Config{Bind: bind})

@@ -13,8 +13,7 @@ import (
 )
 
 // assess derives an instance's conditions and status from the supervisor's view and the kernel's. Nothing of it is
-// stored: what was true a moment ago is not an answer. fight tells that two clients push each other
-// out.
+// stored: what was true a moment ago is not an answer. fight tells that two clients push each other out.
 func assess(v view, k kernelView, ours *sockets.Owned, eye service.Eye, fight bool) service.Observed {
 	rec := v.Record
 	if rec.Desired == supervisor.Stopped {
@@ -32,7 +31,7 @@ func assess(v view, k kernelView, ours *sockets.Owned, eye service.Eye, fight bo
 		}
 	}
 	client, open := clientCondition(v, k, fight), portsCondition(v, k, ours)
-	seen := service.Observed{Conditions: []api.Condition{running, client, open}}
+	seen := service.Observed{Conditions: []api.Condition{running, client, open}, RTT: sockets.Nearest(k.channels(rec.Spec))}
 	switch {
 	case client.Status == api.True && open.Status == api.True:
 		seen.Status = api.StatusHealthy

@@ -37,6 +37,7 @@ type cli struct {
 	Version        kong.VersionFlag `help:"Print the version."`
 	Listen         string           `help:"Address of the API." default:":8081" env:"RATHOLE_LISTEN"`
 	ManagerHost    []string         `help:"Hosts that clients may dial, by name or address (default: any, with a warning)." env:"RATHOLE_INSTANCE_MANAGER_HOST" placeholder:"HOST,…"`
+	ManagerPort    int              `help:"Port of the managers' APIs; every 15 s each host of --manager-host is asked whether it answers, for the metrics (default: not asked)." env:"RATHOLE_INSTANCE_MANAGER_PORT" placeholder:"PORT"`
 	AllowedTargets []string         `help:"Where clients may forward to beside this machine: addresses, networks, names." env:"RATHOLE_ALLOWED_TARGETS" placeholder:"172.18.0.0/16,…"`
 	RatholeBinary  string           `name:"client-binary" help:"The rathole executable (default: the one in PATH)." env:"RATHOLE_CLIENT_BINARY" placeholder:"FILE"`
 }
@@ -72,7 +73,7 @@ func (c cli) build(s service.Setup) (service.Service, error) {
 
 func (c cli) config(s service.Setup) agent.Config {
 	return agent.Config{
-		Managers: c.ManagerHost, Targets: c.AllowedTargets, State: s.State, Logs: s.Logs, Binary: c.RatholeBinary,
-		Token: s.Token, UIDs: s.UIDs, StopOnExit: s.StopOnExit, Version: version, Log: s.Log,
+		Managers: c.ManagerHost, ManagerPort: c.ManagerPort, Targets: c.AllowedTargets, State: s.State, Logs: s.Logs, Binary: c.RatholeBinary,
+		Token: s.Token, UIDs: s.UIDs, StopOnExit: s.StopOnExit, Version: version, OmitUnitMetrics: s.OmitUnitMetrics, Log: s.Log,
 	}
 }

@@ -31,8 +31,11 @@ type Config struct {
 	Version string
 	Token   secret.String // empty: no authentication
 	Log     *slog.Logger
-	// Collectors are what /metrics shows beside the requests, the Go runtime and the process.
+	// Collectors are what /metrics shows beside the requests, the Go runtime and the process. Those of Shared have names that are
+	// the same on every service; like the requests they get the label component, of this value.
 	Collectors []prometheus.Collector
+	Shared     []prometheus.Collector
+	Component  string
 	// Problem turns an error of a handler into what the caller may know; nil for one that is nobody's business.
 	Problem func(error) *api.Problem
 	// Health answers /health; Ready answers /ready. Both carry the Alarm, if there is one: an error whose text everybody may
@@ -75,6 +78,8 @@ func New(cfg Config) *API {
 	a.drain = sync.OnceFunc(func() { close(a.draining) })
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.registry.MustRegister(cfg.Collectors...)
+	shared := prometheus.WrapRegistererWith(prometheus.Labels{"component": cfg.Component}, a.registry)
+	shared.MustRegister(cfg.Shared...)
 	hc.Transformers = []huma.Transformer{a.problems}
 	a.huma = humago.New(mux, hc)
 	a.common(mux)
@@ -83,7 +88,7 @@ func New(cfg Config) *API {
 	h = asJSON(h)
 	h = a.authenticate(h)
 	h = limitBody(h)
-	h = measure(a.registry, mux, h)
+	h = measure(shared, mux, h)
 	a.handler = h
 	return a
 }
@@ -203,6 +208,9 @@ func route(mux *http.ServeMux, r *http.Request) string {
 	_, path, ok := strings.Cut(pattern, " ")
 	if !ok || path == "" {
 		return "other"
+	}
+	if r.URL.Query().Has("wait") {
+		path += "?wait" // it is as slow as what the caller waits for
 	}
 	return path
 }

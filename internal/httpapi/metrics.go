@@ -8,19 +8,25 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// measure counts and times the answers by route, method and code, as rathole_http_request_duration_seconds.
-func measure(reg *prometheus.Registry, mux *http.ServeMux, next http.Handler) http.Handler {
+// measure counts and times the answers by route, method and code, as rathole_http_request_duration_seconds. A stream goes on
+// for as long as its reader likes: what it took is the time until it began.
+func measure(reg prometheus.Registerer, mux *http.ServeMux, next http.Handler) http.Handler {
 	durations := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "rathole_http_request_duration_seconds",
-		Help:    "Time until the answer was written, by route, method and status code.",
+		Help:    "Time until the answer was written, or a stream began, by route, method and status code; a route with ?wait waits for a status.",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 	}, []string{"route", "method", "code"})
 	reg.MustRegister(durations)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
-		rec := &recorder{ResponseWriter: w, code: http.StatusOK}
+		observe := func(code int) {
+			durations.WithLabelValues(route(mux, r), method(r), strconv.Itoa(code)).Observe(time.Since(begin).Seconds())
+		}
+		rec := &recorder{ResponseWriter: w, code: http.StatusOK, streams: observe}
 		next.ServeHTTP(rec, r)
-		durations.WithLabelValues(route(mux, r), method(r), strconv.Itoa(rec.code)).Observe(time.Since(begin).Seconds())
+		if !rec.streaming {
+			observe(rec.code)
+		}
 	})
 }
 
@@ -34,14 +40,21 @@ func method(r *http.Request) string {
 	}
 }
 
-// recorder remembers the status code. Unwrap lets http.ResponseController reach the deadlines behind it.
+// recorder remembers the status code, and tells of a stream when it begins. Unwrap lets http.ResponseController reach the
+// deadlines behind it.
 type recorder struct {
 	http.ResponseWriter
-	code int
+	code      int
+	streaming bool
+	streams   func(code int)
 }
 
 func (r *recorder) WriteHeader(code int) {
 	r.code = code
+	if !r.streaming && r.Header().Get("Content-Type") == StreamType {
+		r.streaming = true
+		r.streams(code)
+	}
 	r.ResponseWriter.WriteHeader(code)
 }
 

@@ -83,3 +83,19 @@ func Bytes(n uint64) string {
 	}
 	return fmt.Sprintf("%d GiB", n>>30)
 }
+
+// Room is what a disk has and what is left of it. Inodes is 0 where files are not bounded, Size where nothing is.
+type Room struct {
+	Size, Free         uint64 // bytes; Free is what an ordinary user may fill
+	Inodes, FreeInodes uint64
+}
+
+// RoomOf measures the disk of a directory.
+func RoomOf(dir string) (Room, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return Room{}, fmt.Errorf("measure the disk of %s: %w", dir, err)
+	}
+	unit := uint64(st.Bsize)
+	return Room{Size: st.Blocks * unit, Free: st.Bavail * unit, Inodes: st.Files, FreeInodes: st.Ffree}, nil
+}

@@ -22,6 +22,8 @@ type History[S any] struct {
 	Journal *events.Journal
 	// Observer is what is told of everything that happens; set before the supervisor runs.
 	Observer *Observer[S]
+	// Metrics count the events.
+	Metrics *Metrics
 }
 
 // Happened is a supervisor's Event.
@@ -30,14 +32,19 @@ func (h *History[S]) Happened(ctx context.Context, e supervisor.Event) {
 	if by == "" {
 		by = api.BySupervisor
 	}
-	h.Observer.Heard(h.Journal.Append(api.Event{ServerID: e.ID, Type: api.EventType(e.Type), Reason: e.Reason, Message: e.Message, By: by}))
+	h.Observer.Heard(h.note(api.Event{ServerID: e.ID, Type: api.EventType(e.Type), Reason: e.Reason, Message: e.Message, By: by}))
 	if e.ID != "" && e.Type != supervisor.EventRemoved {
 		h.Observer.Poke(e.ID)
 	}
 }
 
 // Tell notes what was seen from outside.
-func (h *History[S]) Tell(e api.Event) { h.Journal.Append(e) }
+func (h *History[S]) Tell(e api.Event) { h.note(e) }
+
+func (h *History[S]) note(e api.Event) api.Event {
+	h.Metrics.Happened(e)
+	return h.Journal.Append(e)
+}
 
 // Remember has the observer know what earlier runs of the service have told.
 func (h *History[S]) Remember() {

@@ -36,6 +36,8 @@ const (
 type Observed struct {
 	Status     api.Status
 	Conditions []api.Condition // with the times of their changes, as far as this process saw
+	// RTT is the smallest smoothed round-trip time of the unit's control channels; 0 if there is none.
+	RTT time.Duration
 }
 
 // Eye says how closely a unit is looked at.
@@ -47,7 +49,7 @@ type Eye struct {
 // Assess derives what is to be said of a unit. It belongs to one look at the kernel.
 type Assess[S any] func(v supervisor.View[S], eye Eye) Observed
 
-// ObserverConfig is what an Observer works with; all of it is required.
+// ObserverConfig is what an Observer works with; all of it but Looked is required.
 type ObserverConfig[S any] struct {
 	List func() []supervisor.View[S]
 	Get  func(id string) (supervisor.View[S], error)
@@ -56,6 +58,8 @@ type ObserverConfig[S any] struct {
 	// Tell is told of changes, as events.
 	Tell func(api.Event)
 	Log  *slog.Logger
+	// Looked is told how long each look of Run's took, at all units or at some.
+	Looked func(all bool, took time.Duration)
 }
 
 // Observer looks at units from outside, through the kernel: at all of them from time to time, at once at those that are
@@ -85,6 +89,9 @@ type answer[S any] struct {
 
 // NewObserver returns an observer that answers Show; the rest begins with Run.
 func NewObserver[S any](cfg ObserverConfig[S]) *Observer[S] {
+	if cfg.Looked == nil {
+		cfg.Looked = func(bool, time.Duration) {}
+	}
 	return &Observer[S]{
 		cfg: cfg, wake: make(chan struct{}, 1),
 		units: map[string]*sighting{}, waiters: map[*waiter[S]]struct{}{}, due: map[string]time.Time{},
@@ -112,6 +119,36 @@ func (o *Observer[S]) Conditions(ctx context.Context, v supervisor.View[S]) ([]a
 		return nil, fmt.Errorf("read the sockets: %w", err)
 	}
 	return seen[0].Conditions, nil
+}
+
+// Seen is what the newest looks at units have found, without another one: a look at a thousand units costs more than a caller
+// that comes again and again should. It is as old as the pause between looks at most. What was not looked at yet is now.
+func (o *Observer[S]) Seen(ctx context.Context, views ...supervisor.View[S]) ([]Observed, error) {
+	seen := make([]Observed, len(views))
+	var (
+		unseen []supervisor.View[S]
+		places []int
+	)
+	o.mu.Lock()
+	for i, v := range views {
+		if s := o.units[v.Record.ID]; s != nil && s.uid == v.Record.UID {
+			seen[i] = s.seen
+			continue
+		}
+		unseen, places = append(unseen, v), append(places, i)
+	}
+	o.mu.Unlock()
+	if len(unseen) == 0 {
+		return seen, nil
+	}
+	now, err := o.Show(ctx, unseen...)
+	if err != nil {
+		return nil, err
+	}
+	for i, place := range places {
+		seen[place] = now[i]
+	}
+	return seen, nil
 }
 
 // Await answers once a unit has a status; with what it is when the time is over or the service drains; and at once if no
@@ -184,10 +221,13 @@ func (o *Observer[S]) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-all.C:
-			all.Reset(min(max(allPeriod, o.lookAtAll(ctx)*allShare), maxPeriod))
+			cost := o.lookAtAll(ctx)
+			o.cfg.Looked(true, cost)
+			all.Reset(min(max(allPeriod, cost*allShare), maxPeriod))
 		case <-some.C:
 			begun := time.Now()
 			cost := o.lookAtSome(ctx)
+			o.cfg.Looked(false, cost)
 			rested = begun.Add(max(somePeriod, cost*(1+someShare)))
 		case <-o.wake:
 		}

@@ -80,7 +80,7 @@ func newSky(t *testing.T, ids ...string) (*sky, *Observer[struct{}]) {
 func (s *sky) show(id string, status api.Status, conditions ...api.Condition) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seen[id] = Observed{status, conditions}
+	s.seen[id] = Observed{Status: status, Conditions: conditions}
 }
 
 func (s *sky) counted() int {
@@ -316,10 +316,10 @@ func TestChangesAreTold(t *testing.T) {
 			at := time.Now()
 			for _, l := range tc.looks {
 				at = at.Add(l.after)
-				o.record(s.views["one"], at, func(view, Eye) Observed { return Observed{l.status, slices.Clone(l.conditions)} }, Eye{})
+				o.record(s.views["one"], at, func(view, Eye) Observed { return Observed{Status: l.status, Conditions: slices.Clone(l.conditions)} }, Eye{})
 			}
 			// An older look that comes late is no news.
-			o.record(s.views["one"], at.Add(-time.Minute), func(view, Eye) Observed { return Observed{api.StatusHealthy, slices.Clone(up)} }, Eye{})
+			o.record(s.views["one"], at.Add(-time.Minute), func(view, Eye) Observed { return Observed{Status: api.StatusHealthy, Conditions: slices.Clone(up)} }, Eye{})
 			if !slices.Equal(s.told, tc.want) {
 				t.Errorf("told\n%q, want\n%q", s.told, tc.want)
 			}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
@@ -86,31 +85,4 @@ func reconciliation(ctx context.Context, g Guard) (api.Reconciliation, error) {
 		r.Alarm = err.Error()
 	}
 	return r, nil
-}
-
-// GuardMetrics shows the guard's findings as metrics of the same names on both services.
-type GuardMetrics struct{ Guard }
-
-func alarmDesc() *prometheus.Desc {
-	return prometheus.NewDesc("rathole_alarm", "1 while engines run that have no record, and a person must decide about them; else 0.", nil, nil)
-}
-
-func quarantinedDesc() *prometheus.Desc {
-	return prometheus.NewDesc("rathole_quarantined_records", "Records that cannot be read; their engines and ports are left alone.", nil, nil)
-}
-
-// Describe implements prometheus.Collector.
-func (GuardMetrics) Describe(ch chan<- *prometheus.Desc) {
-	ch <- alarmDesc()
-	ch <- quarantinedDesc()
-}
-
-// Collect implements prometheus.Collector.
-func (m GuardMetrics) Collect(ch chan<- prometheus.Metric) {
-	alarm := 0.0
-	if m.Alarm() != nil {
-		alarm = 1
-	}
-	ch <- prometheus.MustNewConstMetric(alarmDesc(), prometheus.GaugeValue, alarm)
-	ch <- prometheus.MustNewConstMetric(quarantinedDesc(), prometheus.GaugeValue, float64(len(m.Quarantined())))
 }

@@ -34,6 +34,7 @@ type Flags struct {
 	LogDir     string `help:"Directory of the engines' logs (default /var/log/${name}, or within the state directory)." env:"RATHOLE_LOG_DIR" type:"path" placeholder:"DIR"`
 	UnitUIDs   string `name:"unit-uids" help:"Unix users for the engines, one each, as first:count; 0 runs all as this service's own user (default ${uids} for root)." env:"RATHOLE_UNIT_UIDS" placeholder:"FIRST:COUNT"`
 	StopOnExit bool   `help:"Stop the engines on exit, instead of leaving them for the next start." env:"RATHOLE_STOP_ON_EXIT"`
+	Metrics    bool   `name:"metrics-per-instance" help:"Show each instance or client by itself in /metrics, beside the sums; false leaves these series out." default:"true" env:"RATHOLE_METRICS_PER_INSTANCE"`
 	LogFormat  string `help:"How this service logs: ${enum}." enum:"text,json" default:"text" env:"RATHOLE_LOG_FORMAT"`
 
 	// RestartPause is how long an init waits before it starts a worker that died again, for the first time; 0 is 1 s. Only
@@ -48,7 +49,9 @@ type Setup struct {
 	APIPort     int
 	UIDs        supervisor.UIDRange
 	StopOnExit  bool
-	Log         *slog.Logger
+	// OmitUnitMetrics leaves the series of single instances or clients out of the metrics.
+	OmitUnitMetrics bool
+	Log             *slog.Logger
 }
 
 // Service is a manager or an agent.
@@ -117,7 +120,8 @@ func (f Flags) Serve(ctx context.Context, p Program, listen string, stderr io.Wr
 		return errors.Join(err, ln.Close())
 	}
 	svc, err := build(Setup{
-		State: state, Logs: logs, Token: token, APIPort: ln.Addr().(*net.TCPAddr).Port, UIDs: uids, StopOnExit: f.StopOnExit, Log: log,
+		State: state, Logs: logs, Token: token, APIPort: ln.Addr().(*net.TCPAddr).Port, UIDs: uids, StopOnExit: f.StopOnExit,
+		OmitUnitMetrics: !f.Metrics, Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, ln.Close())

@@ -49,6 +49,7 @@ const (
 	attributeInfo       = 2  // INET_DIAG_INFO: struct tcp_info, as much of it as the kernel knows
 	attributeV6Only     = 11 // INET_DIAG_SKV6ONLY: u8
 
+	offsetRTT           = int(unsafe.Offsetof(unix.TCPInfo{}.Rtt)) // u32, in microseconds
 	offsetBytesAcked    = int(unsafe.Offsetof(unix.TCPInfo{}.Bytes_acked))
 	offsetBytesReceived = int(unsafe.Offsetof(unix.TCPInfo{}.Bytes_received))
 	offsetLastReceived  = int(unsafe.Offsetof(unix.TCPInfo{}.Last_data_recv)) // milliseconds
@@ -146,6 +147,9 @@ func (s *Socket) parseAttributes(b []byte) error {
 			s.BytesAcked = uint64At(value, offsetBytesAcked)
 			s.BytesReceived = uint64At(value, offsetBytesReceived)
 			s.LastReceived, s.LastAcked = millisecondsAt(value, offsetLastReceived), millisecondsAt(value, offsetLastAcked)
+			if len(value) >= offsetRTT+4 {
+				s.RTT = time.Duration(binary.NativeEndian.Uint32(value[offsetRTT:])) * time.Microsecond
+			}
 		}
 		// Attributes start at multiples of 4; the last one may come without its padding.
 		b = b[min((size+3)&^3, len(b)):]

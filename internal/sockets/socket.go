@@ -52,6 +52,20 @@ type Socket struct {
 	// LastReceived and LastAcked are for how long no data has come from the peer, and no acknowledgement. Set like the
 	// counters.
 	LastReceived, LastAcked time.Duration
+	// RTT is tcp_info's smoothed round-trip time: how long the peer took to acknowledge, of late. Set for TCP with Query.Info
+	// and not while listening; 0 if nothing was acknowledged yet.
+	RTT time.Duration
+}
+
+// Nearest is the smallest round-trip time of sockets; 0 if none is known.
+func Nearest(list []Socket) time.Duration {
+	var nearest time.Duration
+	for _, s := range list {
+		if s.RTT > 0 && (nearest == 0 || s.RTT < nearest) {
+			nearest = s.RTT
+		}
+	}
+	return nearest
 }
 
 // Query says which sockets [List] returns. The zero value of every field but Protocol means "all".
@@ -61,7 +75,7 @@ type Query struct {
 	// LocalPorts and RemotePorts are inclusive and may overlap. The kernel filters by them, so that a query for a few ports
 	// among thousands of sockets stays cheap; what lies outside 0 to 65535 matches nothing.
 	LocalPorts, RemotePorts []api.PortRange
-	// Info asks for tcp_info: the counters and the times since. It triples the length of the answer.
+	// Info asks for tcp_info: the counters, the times since, and RTT. It triples the length of the answer.
 	Info bool
 	// Keep says of each socket whether it is wanted; nil: all are. What is not is never stored.
 	Keep func(Socket) bool

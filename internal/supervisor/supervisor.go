@@ -39,6 +39,10 @@ type Config[S any] struct {
 	// once, and must return at once; the context is that of whoever ordered what happened, if somebody did.
 	Event func(context.Context, Event)
 
+	// Reconciled, if not nil, is told how long each pass over a unit took, the wait for its process included. It is called by
+	// many goroutines at once.
+	Reconciled func(took time.Duration)
+
 	// Workers is how many units are started or stopped at once. Default 32: enough that a few sick ones do not hold up
 	// the others, and few enough that a boot with thousands does not starve the engines that already serve.
 	Workers int
@@ -81,6 +85,9 @@ func (c *Config[S]) setDefaults() {
 	if c.Gone == nil {
 		c.Gone = func(string) {}
 	}
+	if c.Reconciled == nil {
+		c.Reconciled = func(time.Duration) {}
+	}
 	if c.Event == nil {
 		c.Event = func(context.Context, Event) {}
 	}
@@ -92,6 +99,7 @@ type Supervisor[S any] struct {
 	queue *queue
 	ready chan struct{} // closed once adoption is done
 	ended chan struct{} // closed once no worker is left: nothing that is waited for will happen
+	taken TakeOver      // written before ready is closed
 
 	accepting sync.Mutex // held while strangers are being stopped at a person's word
 
@@ -124,6 +132,7 @@ func New[S any](cfg Config[S]) *Supervisor[S] {
 // Run loads the records, adopts what runs, and reconciles until ctx ends. It returns when every goroutine that it
 // started is done; the processes go on unless StopOnExit is set.
 func (s *Supervisor[S]) Run(ctx context.Context) error {
+	begin := time.Now()
 	if err := s.takeOverAtLast(ctx); err != nil {
 		if ctx.Err() != nil {
 			err = nil // told to end before it had begun
@@ -131,6 +140,7 @@ func (s *Supervisor[S]) Run(ctx context.Context) error {
 		return errors.Join(err, s.cfg.Backend.Close())
 	}
 	s.cfg.Loaded()
+	s.taken.Took = time.Since(begin)
 	close(s.ready)
 
 	var wg sync.WaitGroup
@@ -140,7 +150,9 @@ func (s *Supervisor[S]) Run(ctx context.Context) error {
 	for range s.cfg.Workers {
 		wg.Go(func() {
 			for id, ok := s.queue.next(); ok; id, ok = s.queue.next() {
+				begin := time.Now()
 				s.reconcile(work, id)
+				s.cfg.Reconciled(time.Since(begin))
 				s.queue.done(id)
 			}
 		})

@@ -6,6 +6,20 @@ import (
 	"time"
 )
 
+// TakeOver is what the start of a supervisor took over from an earlier run.
+type TakeOver struct {
+	Adopted int           // processes that were running
+	Took    time.Duration // from the start of Run until Ready, with all that was in the way
+}
+
+// TakenOver returns what the start took over; false until Ready.
+func (s *Supervisor[S]) TakenOver() (TakeOver, bool) {
+	if !s.IsReady() {
+		return TakeOver{}, false
+	}
+	return s.taken, true
+}
+
 // takeOverAtLast is takeOver, again and again as long as a limit of the machine is in its way: ending the service for it
 // would mend nothing.
 func (s *Supervisor[S]) takeOverAtLast(ctx context.Context) error {
@@ -41,6 +55,7 @@ func (s *Supervisor[S]) takeOver(ctx context.Context) error {
 		return fmt.Errorf("list processes: %w", err)
 	}
 	var strangers []Process
+	s.taken.Adopted = 0
 	for _, p := range processes {
 		if p.Exit != nil {
 			continue
@@ -48,6 +63,7 @@ func (s *Supervisor[S]) takeOver(ctx context.Context) error {
 		switch u, bad := s.units[p.ID], s.quarantined[p.ID]; {
 		case u != nil:
 			u.adopted(p)
+			s.taken.Adopted++
 			s.cfg.Log.Info("adopted", "id", p.ID, "pid", p.PID)
 			s.tell(ctx, EventAdopted, p.ID, "", "process %d, which an earlier run had started", p.PID)
 		case bad != nil:

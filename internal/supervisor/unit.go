@@ -34,7 +34,7 @@ type View[S any] struct {
 	NextTry  time.Time // in PhaseBackoff
 	// Hints are small facts of the owner's that outlive a restart of the service, such as when a client first connected.
 	Hints map[string]string
-	// Restarts counts the starts of this unit by this supervisor after the first one.
+	// Restarts counts the processes that this supervisor started in place of another one, also of one that it had adopted.
 	Restarts int
 
 	answered int // the last order for a new process that a start has answered, or is about to
@@ -46,7 +46,7 @@ type unit[S any] struct {
 
 	mu      sync.Mutex // guards what follows
 	view    View[S]
-	started int           // starts by this supervisor
+	started int           // processes that this supervisor had: started, or adopted at first
 	asked   int           // how often somebody ordered a new process
 	changed chan struct{} // closed and replaced at each change of view
 }
@@ -79,6 +79,9 @@ func (u *unit[S]) change(f func(v *View[S])) {
 
 // adopted notes a process that an earlier run left. Whether its config is the record's is for the reconciler to see.
 func (u *unit[S]) adopted(p Process) {
+	u.mu.Lock()
+	u.started = max(u.started, 1)
+	u.mu.Unlock()
 	u.change(func(v *View[S]) {
 		v.Process, v.Phase, v.Ran = p, PhaseStarting, v.Record.Revision
 	})

@@ -91,7 +91,7 @@ func (c cli) build(s service.Setup) (service.Service, error) {
 func (c cli) config(s service.Setup) (manager.Config, error) {
 	cfg := manager.Config{
 		APIPort: s.APIPort, PublicHost: c.PublicHost, State: s.State, Logs: s.Logs, Binary: c.RatholeBinary,
-		Token: s.Token, UIDs: s.UIDs, StopOnExit: s.StopOnExit, Version: version, Log: s.Log,
+		Token: s.Token, UIDs: s.UIDs, StopOnExit: s.StopOnExit, Version: version, OmitUnitMetrics: s.OmitUnitMetrics, Log: s.Log,
 		Control: []api.PortRange{{Start: c.PortStart, End: c.PortEnd}}, ProbeInterval: c.ProbeInterval,
 	}
 	var err error
