@@ -24,7 +24,7 @@ func TestConfigThatCannotBeWrittenEndsNothing(t *testing.T) {
 	s := h.open(nil)
 	pid := s.mustCreate(t, "one", "run").Process.PID
 	obstacle := filepath.Join(h.units(), "one", "conf", ".next")
-	if err := os.Mkdir(obstacle, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(obstacle, "full"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	_, err := s.Update(t.Context(), "one", 0, supervisor.Draft[extra]{Desired: supervisor.Running, Config: "run faster"})

@@ -326,30 +326,6 @@ func TestConcurrentCreatesOfOneName(t *testing.T) {
 	}
 }
 
-func TestSecondServiceIsRefused(t *testing.T) {
-	t.Parallel()
-	state := t.TempDir()
-	lock, err := supervisor.LockState(state)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin := time.Now()
-	if _, err := supervisor.LockState(state); err == nil || !strings.Contains(err.Error(), "already runs") {
-		t.Errorf("second lock: %v", err)
-	}
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("the refusal took %s", took)
-	}
-	if err := lock.Close(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := supervisor.LockState(state)
-	if err != nil {
-		t.Fatalf("lock after the first is gone: %v", err)
-	}
-	_ = again.Close()
-}
-
 func sessionOf(pid int) (int, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
