@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -12,12 +11,8 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 )
 
-const (
-	// dumpAttempts bounds how often a dump is asked for anew when the kernel says that its table changed underneath.
-	dumpAttempts = 4
-	// receiveBuffer is the largest piece in which the kernel sends a dump (netlink_recvmsg caps it there).
-	receiveBuffer = 32 << 10
-)
+// dumpAttempts bounds how often a dump is asked for anew when the kernel says that its table changed underneath.
+const dumpAttempts = 4
 
 var errDumpInterrupted = errors.New("the socket table kept changing during the dump")
 
@@ -45,20 +40,15 @@ func List(ctx context.Context, q Query) ([]Socket, error) {
 
 // ask sends the requests and returns what is to be kept of the kernel's answers.
 func ask(ctx context.Context, protocol Protocol, requests []netlink.Message, keep func(Socket) bool) ([]Socket, error) {
-	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, &netlink.Config{MessageBufferSize: receiveBuffer})
+	conn, err := openDiag()
 	if err != nil {
 		return nil, fmt.Errorf("open sock_diag: %w", err)
 	}
-	defer conn.Close()
-	// A deadline in the past ends a read that is under way, whatever the reason for which ctx ended.
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	defer func() { _ = conn.Close() }()
 
 	var found []Socket
 	for _, request := range requests {
-		found, err = dump(conn, request, protocol, keep, found)
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
+		found, err = dump(ctx, conn, request, protocol, keep, found)
 		if errors.Is(err, unix.ENOENT) {
 			return nil, fmt.Errorf("the kernel has no %s_diag (is the module missing?): %w", protocol, err)
 		}
@@ -69,27 +59,41 @@ func ask(ctx context.Context, protocol Protocol, requests []netlink.Message, kee
 	return found, nil
 }
 
+// asker is a diag, or a test's.
+type asker interface {
+	send(netlink.Message) error
+	receive() ([]byte, error)
+}
+
 // dump sends one request and appends what is to be kept of the answer to found.
-func dump(conn *netlink.Conn, request netlink.Message, protocol Protocol, keep func(Socket) bool, found []Socket) ([]Socket, error) {
+func dump(ctx context.Context, conn asker, request netlink.Message, protocol Protocol, keep func(Socket) bool, found []Socket) ([]Socket, error) {
 	before := len(found)
 	for range dumpAttempts {
 		found = found[:before]
-		if _, err := conn.Send(request); err != nil {
+		if err := conn.send(request); err != nil {
 			return nil, err
 		}
 		interrupted := false
-		for m, err := range conn.ReceiveIter() {
+		for last := false; !last; {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			piece, err := conn.receive()
 			if err != nil {
 				return nil, err
 			}
-			s, err := parse(m.Data, protocol)
+			var torn bool
+			torn, last, err = walk(piece, func(body []byte) error {
+				s, err := parse(body, protocol)
+				if err == nil && keep(s) {
+					found = append(found, s)
+				}
+				return err
+			})
 			if err != nil {
 				return nil, err
 			}
-			interrupted = interrupted || m.Header.Flags&netlink.DumpInterrupted != 0
-			if keep(s) {
-				found = append(found, s)
-			}
+			interrupted = interrupted || torn
 		}
 		if !interrupted {
 			return found, nil

@@ -2,6 +2,7 @@ package sockets
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/netlink"
-	"github.com/mdlayher/netlink/nltest"
+	"golang.org/x/sys/unix"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 )
@@ -219,21 +220,73 @@ func TestDumpIsAskedAnewWhenInterrupted(t *testing.T) {
 		"once":      {1, 2, nil},
 		"each time": {100, dumpAttempts, errDumpInterrupted},
 	} {
-		asked := 0
-		conn := nltest.Dial(func(req []netlink.Message) ([]netlink.Message, error) {
-			asked++
-			m := netlink.Message{Data: body}
-			if asked <= test.interruptions {
-				m.Header.Flags = netlink.DumpInterrupted
-			}
-			return nltest.Multipart([]netlink.Message{m, m, {}})
-		})
-		found, err := dump(conn, netlink.Message{}, api.TCP, all, nil)
-		if !errors.Is(err, test.err) || asked != test.asked {
-			t.Errorf("%s: asked %d times, %v", name, asked, err)
+		kernel := &told{body: body, interruptions: test.interruptions}
+		found, err := dump(t.Context(), kernel, netlink.Message{}, api.TCP, all, nil)
+		if !errors.Is(err, test.err) || kernel.asked != test.asked {
+			t.Errorf("%s: asked %d times, %v", name, kernel.asked, err)
 		}
 		if err == nil && len(found) != 2 {
 			t.Errorf("%s: %d sockets, want 2", name, len(found))
+		}
+	}
+}
+
+// told is a kernel that tells of one socket twice, in two pieces, and is interrupted at first.
+type told struct {
+	body                 []byte
+	interruptions, asked int
+	pieces               int
+}
+
+func (k *told) send(netlink.Message) error {
+	k.asked++
+	k.pieces = 0
+	return nil
+}
+
+func (k *told) receive() ([]byte, error) {
+	k.pieces++
+	m := netlink.Message{Header: netlink.Header{Length: uint32(headerSize + len(k.body))}, Data: k.body}
+	if k.asked <= k.interruptions {
+		m.Header.Flags = netlink.DumpInterrupted
+	}
+	if k.pieces == 3 {
+		m = netlink.Message{Header: netlink.Header{Length: headerSize + 4, Type: netlink.Done}, Data: make([]byte, 4)}
+	}
+	return m.MarshalBinary()
+}
+
+func TestWalk(t *testing.T) {
+	t.Parallel()
+	message := func(kind netlink.HeaderType, data ...byte) []byte {
+		text, err := netlink.Message{Header: netlink.Header{Length: uint32(headerSize + len(data)), Type: kind}, Data: data}.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	enoent := binary.NativeEndian.AppendUint32(nil, ^uint32(unix.ENOENT)+1)
+	for name, test := range map[string]struct {
+		piece   []byte
+		visited int
+		last    bool
+		err     error
+	}{
+		"nothing":       {nil, 0, false, nil},
+		"two messages":  {slices.Concat(message(20, 1, 2, 3, 4), message(20)), 2, false, nil},
+		"the end":       {slices.Concat(message(20), message(netlink.Done, 0, 0, 0, 0), message(20)), 1, true, nil},
+		"failed":        {message(netlink.Error, enoent...), 0, true, unix.ENOENT},
+		"half a dump":   {slices.Concat(message(20), message(netlink.Done, enoent...)), 1, true, unix.ENOENT},
+		"torn header":   {message(20)[:headerSize-1], 0, false, nil},
+		"length beyond": {message(20, 1, 2, 3, 4)[:headerSize], 0, false, errMalformed},
+	} {
+		visited := 0
+		_, last, err := walk(test.piece, func([]byte) error {
+			visited++
+			return nil
+		})
+		if visited != test.visited || last != test.last || !errors.Is(err, test.err) {
+			t.Errorf("%s: visited %d, last %v, %v", name, visited, last, err)
 		}
 	}
 }
