@@ -95,14 +95,14 @@ func (p *program) launch(b *testing.B, name, engine, state string, args []string
 }
 
 // programs are what this run has built, by name.
-var programs sync.Map //nolint:gochecknoglobals // one run, one build of each
+var programs sync.Map
 
 func build(b *testing.B, name string) string {
 	b.Helper()
 	if path, ok := programs.Load(name); ok {
 		return path.(string)
 	}
-	dir, err := os.MkdirTemp("", "bench-")
+	dir, err := os.MkdirTemp("", "bench-") //nolint:usetesting // it outlives the benchmark, for the next one
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func BenchmarkTunnel(b *testing.B) {
 	spec := api.InstanceSpec{HostIP: host.String(), Services: map[string]api.ServiceSpec{
 		"game": {Protocols: []api.Protocol{api.TCP, api.UDP}, LocalPort: game, PublicPort: 30000},
 	}}
-	i, _, err := m.Create(b.Context(), api.CreateInstance{ServerID: "one", InstanceSpec: spec}, client.CreateOptions{})
+	_, _, err := m.Create(b.Context(), api.CreateInstance{ServerID: "one", InstanceSpec: spec}, client.CreateOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func BenchmarkTunnel(b *testing.B) {
 	if _, err := a.Configure(b.Context(), "one", cfg.Config, false); err != nil {
 		b.Fatal(err)
 	}
-	if i, err = m.Wait(b.Context(), "one", api.StatusHealthy, 10*time.Second); err != nil || i.Status != api.StatusHealthy {
+	if i, err := m.Wait(b.Context(), "one", api.StatusHealthy, 10*time.Second); err != nil || i.Status != api.StatusHealthy {
 		b.Fatal(i.Status, err)
 	}
 	ours := tunnel{address: m.Bind.String() + ":30000"}

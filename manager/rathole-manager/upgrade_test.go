@@ -68,9 +68,9 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("exit code %d, %v\n%s", code, err, out)
 	}
 
-	real := filepath.Join(filepath.Dir(binary), "real")
-	mustPutEngine(t, real, engine)
-	mustPutEngine(t, binary, fmt.Appendf(nil, "#!/bin/sh\ncase $1 in -V|--version) exec %s $1;; esac\necho no such luck >&2\nexit 1\n", real))
+	working := filepath.Join(filepath.Dir(binary), "working")
+	mustPutEngine(t, working, engine)
+	mustPutEngine(t, binary, fmt.Appendf(nil, "#!/bin/sh\ncase $1 in -V|--version) exec %s $1;; esac\necho no such luck >&2\nexit 1\n", working))
 	out, errs, code := types("upgrade")
 	for _, want := range []string{
 		"the upgrade to rathole BUILD stopped at srv-1 (config_refused): ", "no such luck; it has its old engine back",
