@@ -79,14 +79,20 @@ func probeDurationDesc() *prometheus.Desc {
 	return prometheus.NewDesc("rathole_manager_probe_duration_seconds", "How long the last probe of a service took, its repetitions included.", []string{"server_id", "service"}, nil)
 }
 
+func probeTimeDesc() *prometheus.Desc {
+	return prometheus.NewDesc("rathole_manager_probe_timestamp_seconds", "When a service was last probed.", []string{"server_id", "service"}, nil)
+}
+
 // Describe implements prometheus.Collector.
 func (c probeCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- probeSuccessDesc()
 	ch <- probeDurationDesc()
+	ch <- probeTimeDesc()
 }
 
 // Collect implements prometheus.Collector.
 func (c probeCollector) Collect(ch chan<- prometheus.Metric) {
+	answered, duration, at := probeSuccessDesc(), probeDurationDesc(), probeTimeDesc()
 	for _, v := range c.p.sup.List() {
 		last, ok := c.p.latest(v)
 		if !ok || v.Record.Desired != supervisor.Running {
@@ -100,8 +106,9 @@ func (c probeCollector) Collect(ch chan<- prometheus.Metric) {
 			if r.OK {
 				success = 1
 			}
-			ch <- prometheus.MustNewConstMetric(probeSuccessDesc(), prometheus.GaugeValue, success, v.Record.ID, name)
-			ch <- prometheus.MustNewConstMetric(probeDurationDesc(), prometheus.GaugeValue, last.took[name].Seconds(), v.Record.ID, name)
+			ch <- prometheus.MustNewConstMetric(answered, prometheus.GaugeValue, success, v.Record.ID, name)
+			ch <- prometheus.MustNewConstMetric(duration, prometheus.GaugeValue, last.took[name].Seconds(), v.Record.ID, name)
+			ch <- prometheus.MustNewConstMetric(at, prometheus.GaugeValue, float64(last.at.UnixMilli())/1000, v.Record.ID, name)
 		}
 	}
 }
