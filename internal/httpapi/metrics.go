@@ -51,11 +51,20 @@ type recorder struct {
 
 func (r *recorder) WriteHeader(code int) {
 	r.code = code
+	r.begin()
+	r.ResponseWriter.WriteHeader(code)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.begin()
+	return r.ResponseWriter.Write(p)
+}
+
+func (r *recorder) begin() {
 	if !r.streaming && r.Header().Get("Content-Type") == StreamType {
 		r.streaming = true
-		r.streams(code)
+		r.streams(r.code)
 	}
-	r.ResponseWriter.WriteHeader(code)
 }
 
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -181,6 +182,9 @@ func TestListInfo(t *testing.T) {
 				return fmt.Errorf("%s: server received %d, acked %d; client received %d, acked %d",
 					network, s.BytesReceived, s.BytesAcked, c.BytesReceived, c.BytesAcked)
 			}
+			if want := roundTrip(t, client); c.RTT != want || c.RTT <= 0 {
+				return fmt.Errorf("%s: the round trip is %s, by TCP_INFO %s", network, c.RTT, want)
+			}
 			return nil
 		})
 		plain, err := List(t.Context(), Query{
@@ -191,6 +195,20 @@ func TestListInfo(t *testing.T) {
 			t.Errorf("without Info: %+v, %v", plain, err)
 		}
 	}
+}
+
+// roundTrip asks the socket itself.
+func roundTrip(t *testing.T, conn net.Conn) time.Duration {
+	t.Helper()
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var info *unix.TCPInfo
+	if ctl := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }); ctl != nil || err != nil {
+		t.Fatal(ctl, err)
+	}
+	return time.Duration(info.Rtt) * time.Microsecond
 }
 
 func TestListRefuses(t *testing.T) {
