@@ -96,6 +96,24 @@ func TestAlertsAreWhole(t *testing.T) {
 	}
 }
 
+// TestAlertsAreListed: the guide has each alert with its severity.
+func TestAlertsAreListed(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(guideFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := alerts(t)
+	for _, a := range all {
+		if !strings.Contains(string(page), "\n| `"+a.Alert+"` ("+a.Labels["severity"]+") |") {
+			t.Errorf("%s does not list %s", guideFile, a.Alert)
+		}
+	}
+	if n := strings.Count(string(page), "\n| `Rathole"); n != len(all) {
+		t.Errorf("%s lists %d alerts, there are %d", guideFile, n, len(all))
+	}
+}
+
 // TestScrapeExample: the jobs have the names that the alerts know, and no token is in the file.
 func TestScrapeExample(t *testing.T) {
 	t.Parallel()
