@@ -29,7 +29,6 @@ const (
 type Agent struct {
 	cfg      Config
 	engine   *engine.Engine
-	backend  *process.Backend
 	sup      *supervisor.Supervisor[spec]
 	upgrader *engine.Upgrader[spec]
 	api      *httpapi.API
@@ -65,7 +64,7 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		cfg: cfg, backend: backend, metrics: service.NewMetrics(), reach: newReach(cfg),
+		cfg: cfg, metrics: service.NewMetrics(), reach: newReach(cfg),
 		engine: engine.New(engine.Config{
 			Path: cfg.Binary, Dir: filepath.Join(cfg.State, engine.Dir), Program: "rathole-agent", Log: cfg.Log, Crash: cfg.Crash,
 		}),
@@ -134,7 +133,7 @@ func (a *Agent) observe() {
 	a.links.list, a.links.get, a.links.poke, a.links.restart = a.sup.List, a.sup.Get, a.observer.Poke, a.renew
 	a.links.healing, a.links.log = a.healing, a.cfg.Log
 	a.logs = &service.LogWatch[spec]{
-		List: a.sup.List, Tell: a.history.Tell, Poke: a.observer.Poke, Grown: a.backend.Grown, Log: a.cfg.Log,
+		List: a.sup.List, Tell: a.history.Tell, Poke: a.observer.Poke, Log: a.cfg.Log,
 		Warnings: map[rathole.Kind]string{
 			rathole.KindConfigInvalid:    "the engine refuses its new config, and goes on with the one that it has",
 			rathole.KindAuthFailed:       "the server refuses the service's token: hand this agent the instance's newest client config",

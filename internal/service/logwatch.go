@@ -14,9 +14,7 @@ import (
 )
 
 const (
-	// watchPeriod is how often the logs are looked at that were written to, and wholePeriod how often all of them are, for
-	// whatever the kernel did not tell. Where it tells nothing, each look is at all: a log that did not grow costs one stat.
-	wholePeriod = 30 * time.Second
+	// watchPeriod is how often the sizes of the logs are looked at. A log that did not grow costs one stat.
 	watchPeriod = time.Second
 	// watchWindow is how much of a log is read at a time, in bytes. An engine that writes more in a second says the same
 	// again and again.
@@ -45,11 +43,8 @@ type LogWatch[S any] struct {
 	Poke func(id string) // a unit is to be looked at: its status may have changed
 	// Warnings are the kinds of lines that are told, with what they mean.
 	Warnings map[rathole.Kind]string
-	// Grown returns the units whose logs were written to since the last call; false: any log may have been.
-	Grown func() (map[string]struct{}, bool)
-	Log   *slog.Logger
+	Log      *slog.Logger
 
-	all  time.Time // when all logs were last looked at
 	mu   sync.Mutex
 	logs map[string]*watched
 }
@@ -89,26 +84,6 @@ func (w *LogWatch[S]) Fights(id string) bool {
 }
 
 func (w *LogWatch[S]) look(now time.Time) {
-	grown, known := w.Grown()
-	for id := range grown {
-		known = known && w.logs[id] != nil // a new one's log is not ours to guess
-	}
-	if !known || now.Sub(w.all) >= wholePeriod {
-		w.lookAtAll(now)
-		return
-	}
-	for id, l := range w.logs {
-		if _, ok := grown[id]; ok || l.pending() {
-			w.read(id, l, now)
-		}
-	}
-}
-
-// pending tells whether time alone may change what is to be said of a log.
-func (l *watched) pending() bool { return len(l.pushed) > 0 || l.fighting || l.grew }
-
-func (w *LogWatch[S]) lookAtAll(now time.Time) {
-	w.all = now
 	logs := map[string]*watched{} // of the units that are still there
 	for _, v := range w.List() {
 		id, p := v.Record.ID, v.Process

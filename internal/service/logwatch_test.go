@@ -22,8 +22,6 @@ type desk struct {
 	told  []string
 	poked int
 	now   time.Time
-	grown map[string]struct{} // what the kernel tells of
-	mute  bool                // it tells nothing
 }
 
 func newDesk(t *testing.T, change func(*view)) *desk {
@@ -39,12 +37,7 @@ func newDesk(t *testing.T, change func(*view)) *desk {
 		Tell:     func(e api.Event) { d.told = append(d.told, fmt.Sprintf("%s(%s) %s", e.Type, e.Reason, e.Message)) },
 		Poke:     func(string) { d.poked++ },
 		Warnings: map[rathole.Kind]string{rathole.KindAuthFailed: "wrong token"},
-		Grown: func() (map[string]struct{}, bool) {
-			grown := d.grown
-			d.grown = nil
-			return grown, !d.mute
-		},
-		Log: wait.Logger(t),
+		Log:      wait.Logger(t),
 	}
 	return d
 }
@@ -61,7 +54,6 @@ func (d *desk) write(lines ...string) {
 	if err := f.Close(); err != nil {
 		d.t.Fatal(err)
 	}
-	d.grown = map[string]struct{}{"one": {}}
 }
 
 func (d *desk) later(by time.Duration) {
@@ -175,31 +167,4 @@ func TestALogThatGrowsIsAHint(t *testing.T) {
 	if before != 5 { // for the last line of those, and this one
 		t.Errorf("a silent log: poked %d times", d.poked)
 	}
-}
-
-// What the kernel does not tell is found all the same: at once if it tells nothing of any log, else with the next look at all.
-func TestUntoldLinesAreFound(t *testing.T) {
-	t.Parallel()
-	const want = "engine_warning(auth_failed) wrong token (service game_tcp)"
-	d := newDesk(t, nil)
-	d.later(0)
-	d.write(refused)
-	d.grown = nil
-	d.later(time.Second)
-	d.expect()
-	d.later(wholePeriod)
-	d.expect(want)
-
-	d = newDesk(t, nil)
-	d.mute = true
-	d.later(0)
-	d.write(refused)
-	d.later(time.Second)
-	d.expect(want)
-
-	d = newDesk(t, nil)
-	d.watch.all = d.now // no look at all is due, and of this log nothing is known yet
-	d.write(refused)
-	d.later(time.Second)
-	d.expect(want)
 }

@@ -73,9 +73,6 @@ type Backend interface {
 	Frozen() []string
 	// List finds what really runs, strangers included, never from our own records, and takes it over.
 	List(ctx context.Context) ([]Process, error)
-	// Wrote hints, until stop is called, that a unit's process has written into its log. hint is nil if nobody can tell:
-	// whoever waits must ask from time to time as well.
-	Wrote(id string) (hint <-chan struct{}, stop func())
 	// Events hints that a unit's process ended. Process and List are the truth.
 	Events() <-chan string
 	// Close lets go of the processes without disturbing them.

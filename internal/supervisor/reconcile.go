@@ -10,13 +10,11 @@ import (
 	"time"
 )
 
-// A starting process is asked whether it is ready when it has written into its log, which is its last step. It is asked after
-// readyPoll as well, and then ever more rarely, up to readyPollMax: where nobody tells of what it writes, and on a machine
-// that is so busy that asking must not add to it. rathole is ready after 3 ms.
+// A starting process is asked whether it is ready after readyPoll, and then ever more rarely, up to readyPollMax: rathole
+// listens after 3 ms, and on a machine where it does not, asking must not be what keeps it busy.
 const (
-	readyPoll       = 500 * time.Microsecond
-	readyPollHinted = 5 * time.Millisecond
-	readyPollMax    = 20 * time.Millisecond
+	readyPoll    = 500 * time.Microsecond
+	readyPollMax = 20 * time.Millisecond
 )
 
 // reconcile makes one unit's process what its record says. It looks at what is, not at what happened, so it may be
@@ -191,11 +189,6 @@ func (s *Supervisor[S]) await(ctx context.Context, u *unit[S], rec Record[S], p 
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.StartTimeout)
 	defer cancel()
 	pause := readyPoll
-	wrote, stop := s.cfg.Backend.Wrote(rec.ID)
-	defer stop()
-	if wrote != nil {
-		pause = readyPollHinted
-	}
 	for {
 		if now, known := s.cfg.Backend.Process(rec.ID); !known || now.Exit != nil {
 			s.whyEnded(ctx, u, rec, now)
@@ -211,7 +204,6 @@ func (s *Supervisor[S]) await(ctx context.Context, u *unit[S], rec Record[S], p 
 			return
 		}
 		select {
-		case <-wrote:
 		case <-time.After(pause):
 			pause = min(pause*5/4, readyPollMax)
 		case <-ctx.Done():

@@ -56,8 +56,6 @@ type Backend struct {
 	done   chan struct{} // closed by Close: watchers let go of their processes
 	wg     sync.WaitGroup
 	kernel limits.Kernel
-	// written tells of writes to the logs; nil: nobody does.
-	written *written
 
 	// births is held for reading while a process is started and not yet known: List, which holds it for writing, would take
 	// such a one for the child of an earlier run, and nobody would reap it.
@@ -112,11 +110,6 @@ func New(cfg Config) (*Backend, error) {
 		known:  map[string]*tracked{},
 	}
 	b.oomKills = b.kernel.OOMKills()
-	if b.written, err = watchLogs(cfg.Logs); err != nil {
-		cfg.Log.Warn("the logs are looked at from time to time instead of being told of", "error", err)
-		return b, nil
-	}
-	b.wg.Go(b.written.run)
 	return b, nil
 }
 
@@ -126,9 +119,6 @@ func (b *Backend) Events() <-chan string { return b.events }
 // Close implements supervisor.Backend: the processes go on. No other method may be called afterwards.
 func (b *Backend) Close() error {
 	close(b.done)
-	if b.written != nil {
-		_ = b.written.events.Close()
-	}
 	b.mu.Lock()
 	for _, t := range b.known {
 		// Wakes the watcher, which is parked in the poller on this descriptor.
