@@ -14,7 +14,7 @@ import (
 // TestRefreshOfManyTakesFewRequests reads as Terraform does, ten at a time.
 func TestRefreshOfManyTakesFewRequests(t *testing.T) {
 	t.Parallel()
-	const instances = 300
+	const instances = 100
 	f := newFake(t)
 	b := f.backend()
 	r := b.rpc(t)
