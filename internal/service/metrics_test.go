@@ -16,8 +16,11 @@ func TestCountsWhatHappens(t *testing.T) {
 	t.Parallel()
 	m := NewMetrics()
 	for _, e := range []api.Event{
-		{Type: api.EventExited, Reason: "exited"}, {Type: api.EventRestarting, Reason: supervisor.ReasonFrozen},
-		{Type: api.EventExited, Reason: "exited"}, {Type: api.EventStartFailed, Reason: "exited"}, {Type: api.EventReady},
+		{Type: api.EventExited, Reason: "exited"},
+		{Type: api.EventRestarting, Reason: supervisor.ReasonFrozen},
+		{Type: api.EventExited, Reason: "exited"},
+		{Type: api.EventStartFailed, Reason: "exited"},
+		{Type: api.EventReady},
 	} {
 		m.Happened(e)
 	}
