@@ -26,6 +26,11 @@ func (b boundedStore) Create(ctx context.Context, id string, text []byte) error 
 	return b.Store.Create(ctx, id, text)
 }
 
+func (b boundedStore) Sync(ctx context.Context) error {
+	defer b.slots.take()()
+	return b.Store.Sync(ctx)
+}
+
 func (b boundedStore) Replace(ctx context.Context, id string, text []byte) error {
 	defer b.slots.take()()
 	return b.Store.Replace(ctx, id, text)

@@ -90,18 +90,12 @@ func (d *Directory) Create(_ context.Context, id string, text []byte) error {
 	if _, err := os.Lstat(final); err == nil {
 		return ErrExists
 	}
-	// Opened before the commit point: afterwards there is no way back, and nothing may fail for want of a descriptor.
-	parent, err := os.Open(d.path)
-	if err != nil {
-		return fmt.Errorf("open the records: %w", err)
-	}
-	defer func() { _ = parent.Close() }()
 	fresh := filepath.Join(d.path, createPrefix+rand.Text())
 	if err := makeSearchable(fresh); err != nil {
 		return errors.Join(err, removeIfThere(fresh))
 	}
 	d.crash("create.directory")
-	err = errors.Join(writeSynced(filepath.Join(fresh, recordFile), text), syncDirectory(fresh))
+	err := errors.Join(writeSynced(filepath.Join(fresh, recordFile), text), syncDirectory(fresh))
 	if err == nil {
 		d.crash("create.written")
 		err = os.Rename(fresh, final)
@@ -113,8 +107,13 @@ func (d *Directory) Create(_ context.Context, id string, text []byte) error {
 		return errors.Join(fmt.Errorf("write record %s: %w", id, err), discardFresh(fresh))
 	}
 	d.crash("create.renamed")
-	if err := parent.Sync(); err != nil {
-		return errors.Join(fmt.Errorf("commit record %s: %w", id, err), d.discard(id))
+	return nil
+}
+
+// Sync implements Store.
+func (d *Directory) Sync(context.Context) error {
+	if err := syncDirectory(d.path); err != nil {
+		return fmt.Errorf("sync the records: %w", err)
 	}
 	return nil
 }

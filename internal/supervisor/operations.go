@@ -45,6 +45,8 @@ func (s *Supervisor[S]) Create(ctx context.Context, id string, d Draft[S]) (View
 		return View[S]{}, err
 	}
 	s.cfg.Crash("create.committed")
+	synced := make(chan error, 1)
+	go func() { synced <- s.cfg.Store.Sync(ctx) }() // beside the start, which takes as long
 	s.tell(ctx, EventCreated, id, "", "revision 1")
 	u := newUnit(rec, nil)
 	s.mu.Lock()
@@ -53,7 +55,7 @@ func (s *Supervisor[S]) Create(ctx context.Context, id string, d Draft[S]) (View
 	s.queue.add(id)
 
 	v, err := s.settle(ctx, u)
-	if err == nil {
+	if err = errors.Join(err, <-synced); err == nil {
 		return v, nil
 	}
 	// The caller is told of an error, perhaps one of its own making; either way nothing may stay behind.
