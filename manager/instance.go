@@ -35,15 +35,6 @@ func (m *Manager) shown(v view, seen service.Observed) api.Instance {
 	return i
 }
 
-// showOne is show for one instance.
-func (m *Manager) showOne(ctx context.Context, v view) (api.Instance, error) {
-	shown, err := m.show(ctx, v)
-	if err != nil {
-		return api.Instance{}, err
-	}
-	return shown[0], nil
-}
-
 // instance is the part of an api.Instance that the record tells.
 func (m *Manager) instance(v view) api.Instance {
 	rec := v.Record

@@ -35,6 +35,7 @@ type Manager struct {
 	sup      *supervisor.Supervisor[spec]
 	ports    *ports
 	observer *service.Observer[spec]
+	watcher  *watcher
 	history  *service.History[spec]
 	logs     *service.LogWatch[spec]
 	prober   *prober
@@ -100,10 +101,10 @@ func New(cfg Config) (*Manager, error) {
 func (m *Manager) observe() {
 	m.healing = &service.Healing{Tell: m.history.Tell}
 	m.stale = &stale{restart: m.renew, healing: m.healing, log: m.cfg.Log, since: map[string]staleSince{}}
-	w := &watcher{control: m.cfg.Control, bind: m.cfg.Bind, sup: m.sup, log: m.cfg.Log, healing: m.healing, stale: m.stale}
-	m.prober = newProber(m.cfg, m.sup, w)
+	m.watcher = &watcher{control: m.cfg.Control, bind: m.cfg.Bind, sup: m.sup, log: m.cfg.Log, healing: m.healing, stale: m.stale}
+	m.prober = newProber(m.cfg, m.sup, m.watcher)
 	m.observer = service.NewObserver(service.ObserverConfig[spec]{
-		List: m.sup.List, Get: m.sup.Get, Look: w.look, Tell: m.history.Tell, Log: m.cfg.Log, Looked: m.metrics.Looked,
+		List: m.sup.List, Get: m.sup.Get, Look: m.watcher.look, Tell: m.history.Tell, Log: m.cfg.Log, Looked: m.metrics.Looked,
 	})
 	m.logs = &service.LogWatch[spec]{
 		List: m.sup.List, Tell: m.history.Tell, Poke: m.observer.Poke, Log: m.cfg.Log,
@@ -114,7 +115,7 @@ func (m *Manager) observe() {
 			rathole.KindServiceUnknown: "a client asked for a service that this instance does not have: it runs another revision's config, or is not ours",
 		},
 	}
-	w.fights = m.logs.Fights
+	m.watcher.fights = m.logs.Fights
 	m.history.Observer = m.observer
 	m.history.Remember()
 }

@@ -36,7 +36,18 @@ type watcher struct {
 
 // look looks at instances, once for all of them.
 func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec], error) {
-	k, err := w.ask(ctx, views)
+	k, err := w.ask(ctx, views, establishedOn)
+	return w.assessor(ctx, k), err
+}
+
+// lookNew is look at instances whose secrets nobody has yet: no client can be connected. To find none, the kernel would go
+// through the machine's whole table of connections, which takes as long as rathole takes to start.
+func (w *watcher) lookNew(ctx context.Context, views []view) (service.Assess[spec], error) {
+	k, err := w.ask(ctx, views, func(context.Context, []api.PortRange) ([]sockets.Socket, error) { return nil, nil })
+	return w.assessor(ctx, k), err
+}
+
+func (w *watcher) assessor(ctx context.Context, k kernelView) service.Assess[spec] {
 	now := time.Now()
 	return func(v view, eye service.Eye) service.Observed {
 		w.noteConnection(ctx, v, k)
@@ -45,15 +56,17 @@ func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec],
 		seen := w.assess(v, k, ours, eye)
 		w.healing.Explain(v.Record.ID, &seen)
 		return seen
-	}, err
+	}
 }
 
 func (w *watcher) assess(v view, k kernelView, ours *sockets.Owned, eye service.Eye) service.Observed {
 	return assess(v, k, ours, eye, w.fights(v.Record.ID))
 }
 
-// ask asks the kernel about the sockets of instances.
-func (w *watcher) ask(ctx context.Context, views []view) (kernelView, error) {
+// ask asks the kernel about the sockets of instances; established lists the connections to control ports.
+func (w *watcher) ask(
+	ctx context.Context, views []view, established func(context.Context, []api.PortRange) ([]sockets.Socket, error),
+) (kernelView, error) {
 	control, public := w.control, []api.PortRange(nil)
 	if len(views) <= fewViews {
 		control = nil
@@ -70,7 +83,7 @@ func (w *watcher) ask(ctx context.Context, views []view) (kernelView, error) {
 		w.forget(views)
 	}
 	k := kernelView{bind: w.bind}
-	established, err := establishedOn(ctx, control)
+	connected, err := established(ctx, control)
 	var listening, bound []sockets.Socket
 	if err == nil {
 		listening, err = sockets.List(ctx, sockets.Query{Protocol: api.TCP, States: []sockets.State{sockets.Listen}, LocalPorts: public})
@@ -78,7 +91,7 @@ func (w *watcher) ask(ctx context.Context, views []view) (kernelView, error) {
 	if err == nil {
 		bound, err = sockets.List(ctx, sockets.Query{Protocol: api.UDP, LocalPorts: public})
 	}
-	k.control, k.listening, k.bound = byPort(established), byPort(listening), byPort(bound)
+	k.control, k.listening, k.bound = byPort(connected), byPort(listening), byPort(bound)
 	return k, err
 }
 

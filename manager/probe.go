@@ -165,7 +165,7 @@ func (p *prober) explain(ctx context.Context, v view, all map[string]api.ProbeRe
 	if err != nil || v.Record.Revision != revision {
 		return // what was seen stands, of something that is no more
 	}
-	k, err := p.watcher.ask(context.WithoutCancel(ctx), []view{v})
+	k, err := p.watcher.ask(context.WithoutCancel(ctx), []view{v}, establishedOn)
 	if err != nil {
 		return // likewise, unexplained
 	}

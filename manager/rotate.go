@@ -51,6 +51,6 @@ func (m *Manager) rotateRoute() {
 		if err != nil {
 			return nil, err
 		}
-		return m.answer(ctx, http.StatusOK, v)
+		return m.answer(ctx, http.StatusOK, v, m.watcher.look)
 	})
 }

@@ -63,26 +63,25 @@ func (m *Manager) createRoute() {
 		if err != nil {
 			return nil, err
 		}
-		status := http.StatusOK
 		if fresh {
-			status = http.StatusCreated
+			return m.answer(ctx, http.StatusCreated, v, m.watcher.lookNew)
 		}
-		return m.answer(ctx, status, v)
+		return m.answer(ctx, http.StatusOK, v, m.watcher.look)
 	})
 }
 
-func (m *Manager) answer(ctx context.Context, status int, v view) (*instanceOut, error) {
+func (m *Manager) answer(ctx context.Context, status int, v view, look service.Look[spec]) (*instanceOut, error) {
 	if isPreview(v) {
 		shown := m.instance(v)
 		shown.Status, shown.Conditions = api.StatusInactive, []api.Condition{}
 		return &instanceOut{Status: status, Body: shown}, nil
 	}
-	shown, err := m.showOne(ctx, v)
+	seen, err := m.observer.ShowBy(ctx, look, v)
 	if err != nil { // an error would say that nothing was done
 		m.cfg.Log.Warn("answering without a look at the sockets", "id", v.Record.ID, "error", err)
-		shown = m.shown(v, service.Unseen(v, err, api.ClientConnected, api.PortsListening))
+		seen = []service.Observed{service.Unseen(v, err, api.ClientConnected, api.PortsListening)}
 	}
-	return &instanceOut{Status: status, ETag: etag(v), Body: shown}, nil
+	return &instanceOut{Status: status, ETag: etag(v), Body: m.shown(v, seen[0])}, nil
 }
 
 func (m *Manager) readRoutes() {
@@ -168,7 +167,7 @@ func (m *Manager) changeRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		return m.answer(ctx, http.StatusOK, v)
+		return m.answer(ctx, http.StatusOK, v, m.watcher.look)
 	})
 
 	httpapi.Handle(m.api, huma.Operation{

@@ -49,12 +49,14 @@ type Eye struct {
 // Assess derives what is to be said of a unit. It belongs to one look at the kernel.
 type Assess[S any] func(v supervisor.View[S], eye Eye) Observed
 
+// Look asks the kernel about the sockets of these units, once for all of them.
+type Look[S any] func(ctx context.Context, views []supervisor.View[S]) (Assess[S], error)
+
 // ObserverConfig is what an Observer works with; all of it but Looked is required.
 type ObserverConfig[S any] struct {
 	List func() []supervisor.View[S]
 	Get  func(id string) (supervisor.View[S], error)
-	// Look asks the kernel about the sockets of these units, once for all of them.
-	Look func(ctx context.Context, views []supervisor.View[S]) (Assess[S], error)
+	Look Look[S]
 	// Tell is told of changes, as events.
 	Tell func(api.Event)
 	Log  *slog.Logger
@@ -100,8 +102,13 @@ func NewObserver[S any](cfg ObserverConfig[S]) *Observer[S] {
 
 // Show looks at units now.
 func (o *Observer[S]) Show(ctx context.Context, views ...supervisor.View[S]) ([]Observed, error) {
+	return o.ShowBy(ctx, o.cfg.Look, views...)
+}
+
+// ShowBy is Show by another look.
+func (o *Observer[S]) ShowBy(ctx context.Context, look Look[S], views ...supervisor.View[S]) ([]Observed, error) {
 	taken := time.Now()
-	assess, err := o.cfg.Look(ctx, views)
+	assess, err := look(ctx, views)
 	if err != nil {
 		return nil, err
 	}
@@ -187,10 +194,14 @@ func (o *Observer[S]) Await(ctx context.Context, id string, want api.Status, tim
 	return v, seen[0], nil
 }
 
-// Poke has a unit looked at soon, because something happened to it.
+// Poke has a unit looked at soon, because something happened to it. Much happens at once when a process starts: one look does
+// for all of it, and does not take the processor from the start.
 func (o *Observer[S]) Poke(id string) {
+	soon := time.Now().Add(somePeriod)
 	o.mu.Lock()
-	o.due[id] = time.Time{}
+	if at, ok := o.due[id]; !ok || soon.Before(at) {
+		o.due[id] = soon
+	}
 	o.mu.Unlock()
 	o.nudge()
 }
