@@ -17,7 +17,7 @@ const adoptions = 10
 // BenchmarkManager measures a manager with many instances: what it needs at rest, and how long the next one takes to take
 // over what the last one left.
 func BenchmarkManager(b *testing.B) {
-	sizes := slices.Compact([]int{100, min(1000, scale(b)), scale(b)})
+	sizes := slices.Compact([]int{100, min(1000, instances(b)), instances(b)})
 	for _, n := range sizes {
 		if !roomFor(b, n) {
 			continue

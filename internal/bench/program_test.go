@@ -19,6 +19,7 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/client"
 	"github.com/satishost/terraform-provider-rathole/internal/secret"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/scale"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
 )
 
@@ -233,17 +234,6 @@ func percentile(of []time.Duration, p float64) float64 {
 	return float64(of[int(float64(len(of)-1)*p)]) / float64(time.Millisecond)
 }
 
-// scale is how many instances the largest measurements have: BENCH_SCALE, 1000 if it is not set. More than 1000 run on
+// instances is how many instances the largest measurements have: BENCH_SCALE, 1000 if it is not set. More than 1000 run on
 // the stand-in for the engine.
-func scale(b *testing.B) int {
-	b.Helper()
-	text := os.Getenv("BENCH_SCALE")
-	if text == "" {
-		return 1000
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		b.Fatalf("BENCH_SCALE: %v", err)
-	}
-	return n
-}
+func instances(b *testing.B) int { return scale.Of(b, "BENCH_SCALE", 1000) }

@@ -18,7 +18,7 @@ const samples = 20
 // connections each, as with the real one): how long a list of all takes, after how long it tells of a client that went or
 // came, and what watching them costs while nobody asks.
 func BenchmarkStatus(b *testing.B) {
-	n := scale(b)
+	n := instances(b)
 	if !roomFor(b, 2*n) {
 		b.Skipf("without root, this machine has no room for %d engines", 2*n)
 	}

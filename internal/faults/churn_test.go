@@ -15,6 +15,7 @@ import (
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/client"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/scale"
 )
 
 const (
@@ -44,7 +45,7 @@ func noise() map[string]float64 {
 // tunnels that have been, no file stay behind, and no player notice.
 func TestChurnLeaksNothing(t *testing.T) {
 	t.Parallel()
-	seconds := time.Duration(number(t, "FAULTS_CHURN", churnSeconds)) * time.Second
+	seconds := time.Duration(scale.Of(t, "FAULTS_CHURN", churnSeconds)) * time.Second
 	c := newChurn(t, false)
 	checker := players(t, c.addresses)
 	before := c.files(t)

@@ -14,6 +14,7 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/flow"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/scale"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
 )
 
@@ -176,7 +177,7 @@ func killed(t *testing.T, s *stage) {
 // frozen stops engines, and those that replace them, for FAULTS_FREEZE seconds.
 func frozen(t *testing.T, s *stage) {
 	t.Helper()
-	until := time.Now().Add(time.Duration(number(t, "FAULTS_FREEZE", 1)) * time.Second)
+	until := time.Now().Add(time.Duration(scale.Of(t, "FAULTS_FREEZE", 1)) * time.Second)
 	for first := true; first || time.Now().Before(until); first = false {
 		for _, h := range s.halves {
 			h.mustNotice(t, h.mustSignal(t, syscall.SIGSTOP))
@@ -200,7 +201,7 @@ func exits(t *testing.T, s *stage, code int) {
 	if err := os.WriteFile(filepath.Join(s.sick, victim), []byte(strconv.Itoa(code)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	enough := int(number(t, "FAULTS_BACKOFF", 3))
+	enough := scale.Of(t, "FAULTS_BACKOFF", 3)
 	next := regexp.MustCompile(`next try in (\d+) s`)
 	for _, h := range s.halves {
 		h.mustNotice(t, h.mustSignal(t, syscall.SIGKILL))

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/scale"
 )
 
 const (
@@ -147,9 +149,9 @@ func (c checked) Errorf(format string, args ...any) {
 // instances come, change and go. After each death what was acknowledged must be, and nothing else; and no player may notice.
 func TestKilledAtRandom(t *testing.T) {
 	t.Parallel()
-	seed := number(t, "FAULTS_SEED", rand.Uint64())
-	kills := int(number(t, "FAULTS_KILLS", shortKills))
-	tunnels := int(number(t, "FAULTS_TUNNELS", shortTunnels))
+	seed := scale.Of(t, "FAULTS_SEED", rand.Uint64())
+	kills := scale.Of(t, "FAULTS_KILLS", shortKills)
+	tunnels := scale.Of(t, "FAULTS_TUNNELS", shortTunnels)
 	t.Logf("FAULTS_SEED=%d FAULTS_KILLS=%d FAULTS_TUNNELS=%d", seed, kills, tunnels)
 	for name, value := range map[string]string{
 		"seed": strconv.FormatUint(seed, 10), "steps": strconv.Itoa(episode), "checks": strconv.Itoa(kills), "nofailfile": "true",

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/scale"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
 )
 
@@ -77,7 +78,7 @@ func story() []op {
 // the records and all the rest to be what was acknowledged within ten seconds.
 func TestEachCrashPoint(t *testing.T) {
 	t.Parallel()
-	rounds := int(number(t, "FAULTS_ROUNDS", 1))
+	rounds := scale.Of(t, "FAULTS_ROUNDS", 1)
 	for point, least := range points() {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()

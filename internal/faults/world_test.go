@@ -2,8 +2,6 @@ package faults_test
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -15,20 +13,6 @@ import (
 )
 
 const gamePort = 30000
-
-// number reads a number from the environment, for the long version of a test.
-func number(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
 
 // users gives engines users of their own if the test runs as root, as the programs do.
 func users(base int) supervisor.UIDRange {

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -115,20 +114,6 @@ func mustLive(t *testing.T, pids map[string]int) {
 			t.Errorf("process %d of %s was ended", pid, id)
 		}
 	}
-}
-
-// number reads a number from the environment, for the long version of a test.
-func number(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
 }
 
 // replaceIn changes a part of a file that must be there.

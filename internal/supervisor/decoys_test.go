@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/scale"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
 )
 
@@ -163,7 +164,7 @@ func TestDecoysAreNotSignalled(t *testing.T) {
 			d.mustStart(name(len(d.all)), kind, k)
 		}
 	}
-	records := number(t, "FAULTS_DECOYS", 1000)
+	records := scale.Of(t, "FAULTS_DECOYS", 1000)
 	for n := range records {
 		if err := d.note(n); err != nil {
 			t.Fatal(err)

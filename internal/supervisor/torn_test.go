@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/scale"
 )
 
 // tear are the ways in which one record of many goes bad.
@@ -48,7 +49,7 @@ func TestTornRecordsAmongAThousand(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t)
 	s := c.open()
-	pids := c.mustFill(s, number(t, "FAULTS_RECORDS", 1000))
+	pids := c.mustFill(s, scale.Of(t, "FAULTS_RECORDS", 1000))
 	s.end()
 	torn, whole := map[string]string{}, map[string][]byte{}
 	for way, tear := range tear() {

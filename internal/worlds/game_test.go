@@ -16,6 +16,7 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/client"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/flow"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/scale"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
 )
 
@@ -26,7 +27,7 @@ func TestGameRestarted(t *testing.T) {
 	m, a, host := testkit.StartManager(t, nil), testkit.StartAgent(t, nil), testkit.Address(t)
 	mustStartGame(t, host, otherPort)
 	pauses := []time.Duration{0, 300 * time.Millisecond, 2 * time.Second}
-	for round := range number(t, "WORLDS_RESTARTS", 3) {
+	for round := range scale.Of(t, "WORLDS_RESTARTS", 3) {
 		id := fmt.Sprintf("round%d", round)
 		game := mustStartGame(t, host, gamePort)
 		mustConnect(t, m, a, id, api.InstanceSpec{HostIP: host.String(), Services: map[string]api.ServiceSpec{

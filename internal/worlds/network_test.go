@@ -13,6 +13,7 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/testkit"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/again"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/flow"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/scale"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
 	"github.com/satishost/terraform-provider-rathole/manager"
 )
@@ -133,7 +134,7 @@ func (n *network) mustBeUntouched(t *testing.T) {
 // down, and be usable again within ten seconds after the network is back, without any person.
 func TestNetworkCut(t *testing.T) {
 	t.Parallel()
-	cuts, length := number(t, "WORLDS_CUTS", 1), time.Duration(number(t, "WORLDS_CUT_SECONDS", 20))*time.Second
+	cuts, length := scale.Of(t, "WORLDS_CUTS", 1), time.Duration(scale.Of(t, "WORLDS_CUT_SECONDS", 20))*time.Second
 	if !again.In(t, "vps", again.Circumstances{Network: true, Mounts: true, Timeout: 2*time.Minute + time.Duration(cuts)*(length+30*time.Second)}) {
 		return
 	}

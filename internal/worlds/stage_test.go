@@ -3,8 +3,6 @@ package worlds_test
 import (
 	"fmt"
 	"net/netip"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -19,20 +17,6 @@ const (
 	gamePort  = 30000
 	otherPort = 30001
 )
-
-// number reads a number from the environment, for the long version of a test.
-func number(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
 
 // mustConnect makes a tunnel with both halves.
 func mustConnect(t *testing.T, m *testkit.Manager, a *testkit.Agent, id string, spec api.InstanceSpec) api.Instance {

@@ -21,6 +21,7 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/secret"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/game"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/scale"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
 )
 
@@ -239,13 +240,9 @@ func talk(t *testing.T, protocol api.Protocol, address string) func() (int, erro
 }
 
 // TestProcessOne kills the worker of a container again and again under players who keep talking, then ends the container.
-// With SOAK in the environment it is killed 100 times.
 func TestProcessOne(t *testing.T) {
 	t.Parallel()
-	kills := 10
-	if os.Getenv("SOAK") != "" {
-		kills = 100
-	}
+	kills := scale.Of(t, "FAULTS_WORKERS", 10)
 	bind := testkit.Address(t).String()
 	server := testkit.StartGame(t, "lasting", 30000, 30001, 30002)
 	a := testkit.StartAgent(t, nil)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/again"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/scale"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
 )
 
@@ -107,14 +108,7 @@ func TestReusedPID(t *testing.T) {
 	if !again.In(t, "pids", again.Circumstances{PIDs: true}) {
 		return
 	}
-	rounds := 300
-	if text := os.Getenv("FAULTS_REUSED"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rounds = n
-	}
+	rounds := scale.Of(t, "FAULTS_REUSED", 300)
 	const id = "one"
 	h := newHome(t)
 	for n := range rounds {
