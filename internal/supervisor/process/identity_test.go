@@ -120,9 +120,13 @@ func TestReusedPID(t *testing.T) {
 				t.Fatal(err)
 			}
 			b = h.open(t)
-			if found, err := b.List(t.Context()); err != nil || len(found) != 1 || found[0].PID != pid {
-				t.Fatalf("adopted: %v %v", found, err)
-			}
+			// The kernel tells that a program runs before it shows the program's command line.
+			wait.Eventually(t, 5*time.Second, func() error {
+				if found, err := b.List(t.Context()); err != nil || len(found) != 1 || found[0].PID != pid {
+					return fmt.Errorf("adopted: %v %w", found, err)
+				}
+				return nil
+			})
 		}
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
