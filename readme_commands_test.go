@@ -57,18 +57,18 @@ func TestCommands(t *testing.T) {
 	}
 	for _, s := range readme(t) {
 		var script string
-		for _, b := range s.blocks {
-			if b.language == "sh" && !strings.HasPrefix(b.text, "make demo") {
-				script += b.text
+		for _, b := range s.Blocks {
+			if b.Language == "sh" && !strings.HasPrefix(b.Text, "make demo") {
+				script += b.Text
 			}
 		}
 		if script == "" {
 			continue
 		}
-		m.run(t, s.title, script)
-		if check := checks[s.title]; check != nil {
+		m.run(t, s.Title, script)
+		if check := checks[s.Title]; check != nil {
 			check(t)
-			delete(checks, s.title)
+			delete(checks, s.Title)
 		}
 		if t.Failed() {
 			return

@@ -33,13 +33,13 @@ func TestMessages(t *testing.T) {
 	for _, title := range []string{"Port conflicts", "Client connection fails", "Config errors", "Process zombies", "A service does not start"} {
 		found := false
 		for _, s := range readme(t) {
-			if s.title != title {
+			if s.Title != title {
 				continue
 			}
-			for _, b := range s.blocks {
+			for _, b := range s.Blocks {
 				found = true
-				if b.language == "text" {
-					shown[strings.TrimSuffix(b.text, "\n")] = true
+				if b.Language == "text" {
+					shown[strings.TrimSuffix(b.Text, "\n")] = true
 				}
 			}
 		}
@@ -222,8 +222,8 @@ func TestExhaustedLimits(t *testing.T) {
 	}
 	var text string
 	for _, s := range readme(t) {
-		if s.title == "Exhausted limits" && len(s.blocks) == 1 {
-			text = strings.TrimSuffix(s.blocks[0].text, "\n")
+		if s.Title == "Exhausted limits" && len(s.Blocks) == 1 {
+			text = strings.TrimSuffix(s.Blocks[0].Text, "\n")
 		}
 	}
 	page, err := os.ReadFile("README.md")

@@ -11,49 +11,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/markdown"
 )
 
-// section is what stands below one heading, up to the next of any level.
-type section struct {
-	title  string
-	text   string
-	blocks []block
-}
-
-// block is a fenced piece of a section.
-type block struct{ language, text string }
-
 // readme reads the page.
-func readme(t *testing.T) []section {
+func readme(t *testing.T) []markdown.Section {
 	t.Helper()
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var (
-		sections []section
-		fenced   bool
-	)
-	for line := range strings.Lines(string(text)) {
-		language, fence := strings.CutPrefix(line, "```")
-		if level, title, ok := strings.Cut(line, " "); ok && !fenced && level != "" && strings.Trim(level, "#") == "" {
-			sections = append(sections, section{title: strings.TrimSpace(title)})
-			continue
-		}
-		s := &sections[len(sections)-1]
-		switch {
-		case fence && !fenced:
-			s.blocks = append(s.blocks, block{language: strings.TrimSpace(language)})
-			fenced = true
-		case fence:
-			fenced = false
-		case fenced:
-			s.blocks[len(s.blocks)-1].text += line
-		default:
-			s.text += line
-		}
-	}
-	return sections
+	return markdown.Read(t, "README.md")
 }
 
 // blocks gives all blocks of a language.
@@ -61,9 +26,9 @@ func blocks(t *testing.T, language string) []string {
 	t.Helper()
 	var found []string
 	for _, s := range readme(t) {
-		for _, b := range s.blocks {
-			if b.language == language {
-				found = append(found, b.text)
+		for _, b := range s.Blocks {
+			if b.Language == language {
+				found = append(found, b.Text)
 			}
 		}
 	}
@@ -77,9 +42,9 @@ func blocks(t *testing.T, language string) []string {
 func TestBlocksAreOfAKnownKind(t *testing.T) {
 	t.Parallel()
 	for _, s := range readme(t) {
-		for _, b := range s.blocks {
-			if !slices.Contains([]string{"sh", "text", "json", "ini", "hcl"}, b.language) {
-				t.Errorf("%s has a block of %q", s.title, b.language)
+		for _, b := range s.Blocks {
+			if !slices.Contains([]string{"sh", "text", "json", "ini", "hcl"}, b.Language) {
+				t.Errorf("%s has a block of %q", s.Title, b.Language)
 			}
 		}
 	}
@@ -139,9 +104,9 @@ func TestMakeTargetsExist(t *testing.T) {
 func TestLinkedFilesExist(t *testing.T) {
 	t.Parallel()
 	for _, s := range readme(t) {
-		for _, link := range regexp.MustCompile(`\]\(([^):]+)\)`).FindAllStringSubmatch(s.text, -1) {
+		for _, link := range regexp.MustCompile(`\]\(([^):]+)\)`).FindAllStringSubmatch(s.Text, -1) {
 			if _, err := os.Stat(link[1]); err != nil {
-				t.Errorf("%s: %v", s.title, err)
+				t.Errorf("%s: %v", s.Title, err)
 			}
 		}
 	}
@@ -155,9 +120,9 @@ func TestSettingsAreComplete(t *testing.T) {
 	t.Parallel()
 	var page, listed string
 	for _, s := range readme(t) {
-		page += s.text
-		if s.title == "Settings" {
-			listed = s.text
+		page += s.Text
+		if s.Title == "Settings" {
+			listed = s.Text
 		}
 	}
 	documented := map[setting]bool{}

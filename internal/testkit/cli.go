@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -23,24 +24,51 @@ type CLI struct {
 // NewCLI copies the files of a directory and prepares a command line. env is added to the environment.
 func NewCLI(t testing.TB, from string, env ...string) *CLI {
 	t.Helper()
-	dir := t.TempDir()
-	bin := filepath.Join(dir, "bin")
+	bin := filepath.Join(t.TempDir(), "bin")
+	Build(t, bin, ".")
+	return newCLI(t, from, bin, fmt.Sprintf("  dev_overrides {\n    \"satishost/rathole\" = %q\n  }\n  direct {}\n", bin), env)
+}
+
+// NewInstalledCLI is NewCLI with a provider that was built before into bin, and is installed as users install it: by
+// terraform init, from a directory of plugins.
+func NewInstalledCLI(t testing.TB, from, bin string, env ...string) *CLI {
+	t.Helper()
+	plugins := t.TempDir()
+	for _, registry := range []string{"registry.terraform.io", "registry.opentofu.org"} {
+		dir := filepath.Join(plugins, registry, "satishost", "rathole", "0.1.0", runtime.GOOS+"_"+runtime.GOARCH)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(bin, "terraform-provider-rathole"), filepath.Join(dir, "terraform-provider-rathole")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return newCLI(t, from, bin, fmt.Sprintf("  filesystem_mirror {\n    path = %q\n  }\n", plugins), env)
+}
+
+// Build builds programs of this module, by their packages, into a directory.
+func Build(t testing.TB, bin string, packages ...string) {
+	t.Helper()
 	root, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		t.Fatalf("find the root of the module: %v", err)
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin+string(filepath.Separator), ".")
+	build := exec.CommandContext(t.Context(), "go", append([]string{"build", "-o", bin + string(filepath.Separator)}, packages...)...)
 	build.Dir = strings.TrimSpace(string(root))
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the provider: %v\n%s", err, out)
+		t.Fatalf("build %v: %v\n%s", packages, err, out)
 	}
+}
+
+func newCLI(t testing.TB, from, bin, installation string, env []string) *CLI {
+	t.Helper()
+	dir := t.TempDir()
 	c := &CLI{Dir: filepath.Join(dir, "work"), Bin: bin, path: Terraform(t)}
 	if err := os.CopyFS(c.Dir, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
 	rc := filepath.Join(dir, "terraform.rc")
-	overrides := fmt.Sprintf("provider_installation {\n  dev_overrides {\n    \"satishost/rathole\" = %q\n  }\n  direct {}\n}\n", bin)
-	if err := os.WriteFile(rc, []byte(overrides), 0o600); err != nil {
+	if err := os.WriteFile(rc, []byte("provider_installation {\n"+installation+"}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c.env = append(os.Environ(), "TF_CLI_CONFIG_FILE="+rc, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1", "RATHOLE_TOKEN="+Token)
@@ -64,6 +92,14 @@ func (c *CLI) Variables(t testing.TB, values map[string]any) {
 func (c *CLI) Command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), c.path, append(args, "-no-color")...)
+	cmd.Dir, cmd.Env = c.Dir, c.env
+	return cmd
+}
+
+// Shell is a script, ready to run by bash where the configuration is.
+func (c *CLI) Shell(t testing.TB, script string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir, cmd.Env = c.Dir, c.env
 	return cmd
 }
