@@ -4,14 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
@@ -42,7 +36,7 @@ func TestAgentThatNeverAnswers(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
 			end := make(chan struct{})
-			proxy := proxyTo(t, s.agent.URL, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			proxy := testkit.Proxy(t, s.agent.URL, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				if silent(r) {
 					select {
 					case <-r.Context().Done():
@@ -90,17 +84,17 @@ func TestProviderKilled(t *testing.T) {
 					}
 					fatal := calls.Add(1)-1 == n
 					if fatal && when == "before" {
-						killed.Add(kill(t, s.cli.Bin))
+						killed.Add(s.cli.KillProvider(t))
 						return
 					}
 					if fatal {
 						next.ServeHTTP(httptest.NewRecorder(), r)
-						killed.Add(kill(t, s.cli.Bin))
+						killed.Add(s.cli.KillProvider(t))
 						return
 					}
 					next.ServeHTTP(w, r)
 				}
-				manager, agent := proxyTo(t, s.manager.URL, hook), proxyTo(t, s.agent.URL, hook)
+				manager, agent := testkit.Proxy(t, s.manager.URL, hook), testkit.Proxy(t, s.agent.URL, hook)
 				s.writeFor(t, manager, s.instanceOn(agent, "one", twoPorts))
 				if out, code := s.cli.Run(t, "apply", "-auto-approve", "-input=false"); code == 0 || killed.Load() != 1 {
 					t.Fatalf("%d providers killed, exit code %d\n%s", killed.Load(), code, out)
@@ -113,38 +107,4 @@ func TestProviderKilled(t *testing.T) {
 			})
 		}
 	}
-}
-
-// proxyTo puts a hook in front of a service and returns its URL.
-func proxyTo(t *testing.T, target string, hook func(w http.ResponseWriter, r *http.Request, next http.Handler)) string {
-	t.Helper()
-	u, err := url.Parse(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := httputil.NewSingleHostReverseProxy(u)
-	p := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hook(w, r, next) }))
-	t.Cleanup(p.Close)
-	return p.URL
-}
-
-// kill ends the provider that was started from a directory, and tells how many there were.
-func kill(t *testing.T, bin string) int32 {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		t.Error(err)
-		return 0
-	}
-	killed := int32(0)
-	for _, e := range entries {
-		exe, err := os.Readlink(filepath.Join("/proc", e.Name(), "exe"))
-		if err != nil || !strings.HasPrefix(exe, bin) {
-			continue
-		}
-		pid, err := strconv.Atoi(e.Name())
-		if err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
-			killed++
-		}
-	}
-	return killed
 }

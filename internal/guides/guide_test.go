@@ -41,8 +41,10 @@ type guide struct {
 
 	// events are what a page's comments say happens between two blocks, and what must be so then.
 	events map[string]func(*testing.T)
-	also   []string // more addresses of the page, each followed by what it is here
-	said   string   // by the last command
+	// languages run blocks that are of this page alone.
+	languages map[string]func(t *testing.T, text string)
+	also      []string // more addresses of the page, each followed by what it is here
+	said      string   // by the last command
 }
 
 // tools are the programs of this tree, built once, and terraform, in one directory.
@@ -62,7 +64,7 @@ func tools(t *testing.T) string {
 // shell.
 func newGuide(t *testing.T, bin, page string, ports []int, more ...string) *guide {
 	t.Helper()
-	g := &guide{page: page, env: filepath.Join(t.TempDir(), "env"), vps: testkit.Address(t), events: map[string]func(*testing.T){}}
+	g := &guide{page: page, env: filepath.Join(t.TempDir(), "env"), vps: testkit.Address(t), events: map[string]func(*testing.T){}, languages: map[string]func(*testing.T, string){}}
 	g.game = testkit.StartGame(t, gameName, ports...)
 	g.hosts = [2]netip.Addr{testkit.Address(t), testkit.Address(t)}
 	g.manager = newProgram(t, filepath.Join(bin, "rathole-manager"), g.vps.String()+":7001", testkit.Token, "--bind-address", g.vps.String())
@@ -77,7 +79,14 @@ func newGuide(t *testing.T, bin, page string, ports []int, more ...string) *guid
 		"TF_CLI_ARGS_apply=-auto-approve -input=false", "TF_CLI_ARGS_destroy=-auto-approve -input=false", "TF_CLI_ARGS_plan=-input=false",
 		"RATHOLE_STATE_DIR=" + g.manager.state,
 	}, more...)
-	g.cli = testkit.NewInstalledCLI(t, t.TempDir(), bin, env...)
+	for i := range env {
+		env[i] = g.here(env[i])
+	}
+	own := t.TempDir() // whoever kills a provider that was started from here kills no other guide's
+	if err := os.Link(filepath.Join(bin, "terraform-provider-rathole"), filepath.Join(own, "terraform-provider-rathole")); err != nil {
+		t.Fatal(err)
+	}
+	g.cli = testkit.NewInstalledCLI(t, t.TempDir(), own, env...)
 	g.version = cliVersion(t, g.cli)
 	return g
 }
@@ -86,12 +95,12 @@ func newGuide(t *testing.T, bin, page string, ports []int, more ...string) *guid
 func (g *guide) dial(t *testing.T) {
 	t.Helper()
 	var err error
-	if g.mgr, err = client.NewManager(g.manager.client()); err != nil {
+	if g.mgr, err = client.NewManager(g.manager.client(t)); err != nil {
 		t.Fatal(err)
 	}
 	g.manager.ready = func() error { return g.mgr.Ready(context.WithoutCancel(t.Context())) }
 	for i, p := range []*program{g.agent, g.second} {
-		a, err := client.NewAgent(p.client())
+		a, err := client.NewAgent(p.client(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,10 +138,14 @@ func (g *guide) follow(t *testing.T) {
 				}
 				met[b.Text] = true
 				event(t)
-			case file != nil && !g.known(t, file[2]):
-				mustValidate(t, g.here(b.Text))
-			case file != nil:
+			case len(file) > 0 && !g.known(t, file[2]):
+				for _, complaint := range complaints(t, g.here(b.Text)) {
+					t.Errorf("%s: %s\n%s", at, complaint, b.Text)
+				}
+			case len(file) > 0:
 				g.write(t, file[1], g.here(b.Text))
+			case g.languages[b.Language] != nil:
+				g.languages[b.Language](t, g.here(b.Text))
 			case b.Language == "sh":
 				g.said = g.typed(t, at, b.Text, true)
 			case b.Language == "console":
@@ -161,7 +174,11 @@ func (g *guide) write(t *testing.T, name, text string) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	// Beside it, and renamed: a program that watches the file never sees half of it.
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -170,7 +187,7 @@ func (g *guide) write(t *testing.T, name, text string) {
 func (g *guide) typed(t *testing.T, at, command string, succeeds bool) string {
 	t.Helper()
 	command = g.here(command)
-	script := "[ ! -f '" + g.env + "' ] || . '" + g.env + "'\ntrap 'export -p >" + g.env + "' EXIT\n" + command
+	script := "if [ -f '" + g.env + "' ]; then unset $(compgen -e); . '" + g.env + "'; cd \"$PWD\"; fi\ntrap 'export -p >" + g.env + "' EXIT\n" + command
 	out, err := g.cli.Shell(t, script).CombinedOutput()
 	if (err == nil) != succeeds {
 		t.Fatalf("%s: $ %s\n%s\n%v", at, command, out, err)

@@ -1,25 +1,59 @@
 package guides_test
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
-// pages are the guides that are followed, and by whom.
+// pages are the guides, and who follows each.
 func pages() map[string]func(t *testing.T, bin, page string) {
 	return map[string]func(*testing.T, string, string){
-		"many-servers": manyServers,
-		"import":       importing,
+		"getting-started": gettingStarted,
+		"import":          importing,
+		"many-servers":    manyServers,
+		"migrating":       migrating,
+		"monitoring":      monitoring,
+		"reliability":     reliability,
+		"secrets":         secrets,
+		"status":          status,
+		"when-half-fails": whenHalfFails,
 	}
 }
 
+// TestGuides follows every guide. One that nobody follows, and a block that nobody runs, is a failure.
 func TestGuides(t *testing.T) {
 	t.Parallel()
+	entries, err := os.ReadDir("../../docs/guides")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := pages()
 	bin := tools(t)
-	for name, follow := range pages() {
+	var text strings.Builder
+	for _, e := range entries {
+		name := strings.TrimSuffix(e.Name(), ".md")
+		page, err := os.ReadFile(filepath.Join("../../docs/guides", e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(page)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			follow(t, bin, filepath.Join("../../docs/guides", name+".md"))
+			follow, ok := all[name]
+			if !ok {
+				t.Fatal("nobody follows this guide")
+			}
+			follow(t, bin, filepath.Join("../../docs/guides", e.Name()))
 		})
+	}
+	if len(entries) != len(all) {
+		t.Errorf("%d guides are there, %d are followed", len(entries), len(all))
+	}
+	for command := range notRunnable {
+		if !strings.Contains(text.String(), "\n$ "+command) {
+			t.Errorf("no guide has the command %s", command)
+		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 // program is rathole-manager or rathole-agent as a process of its own, on a machine that is a loopback address.
 type program struct {
 	path, listen, scheme, token string
+	authority                   string // file of who vouches for its certificate
 	state                       string
 	args, env                   []string
 	log                         string
@@ -43,8 +44,16 @@ func newProgram(t *testing.T, path, listen, token string, args ...string) *progr
 	return p
 }
 
-func (p *program) client() client.Config {
-	return client.Config{URL: p.scheme + "://" + p.listen, Token: secret.New(p.token)}
+func (p *program) client(t *testing.T) client.Config {
+	t.Helper()
+	c := client.Config{URL: p.scheme + "://" + p.listen, Token: secret.New(p.token)}
+	if p.authority != "" {
+		var err error
+		if c.TLS, err = client.TrustAuthority(p.authority); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
 }
 
 // start begins a life, and waits until it is ready.

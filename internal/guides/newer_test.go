@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	goversion "github.com/hashicorp/go-version"
@@ -19,7 +20,8 @@ import (
 // notRunnable are the commands of the guides that an older Terraform does not have, each with the version that it takes. A
 // page names that version beside them.
 var notRunnable = map[string]string{
-	"terraform query -generate-config-out=found.tf\n": "Terraform 1.14 or later",
+	"terraform apply -invoke=action.rathole_instance_rotate_secret.one\n": "Terraform 1.14 or later",
+	"terraform query -generate-config-out=found.tf\n":                     "Terraform 1.14 or later",
 }
 
 func cliVersion(t *testing.T, cli *testkit.CLI) *goversion.Version {
@@ -43,12 +45,12 @@ var newer = regexp.MustCompile(`Terraform (1\.\d+) or later`)
 func (g *guide) known(t *testing.T, mark string) bool {
 	t.Helper()
 	found := newer.FindStringSubmatch(mark)
-	return found == nil || g.version.Core().GreaterThanOrEqual(goversion.Must(goversion.NewVersion(found[1])))
+	return len(found) == 0 || g.version.Core().GreaterThanOrEqual(goversion.Must(goversion.NewVersion(found[1])))
 }
 
-// mustValidate holds a block that this Terraform does not know against the provider's schemas: its types exist, and have the
-// attributes that are set and all that must be.
-func mustValidate(t *testing.T, text string) {
+// complaints holds a block that this Terraform does not know against the provider's schemas: its types must exist, and have
+// the attributes that are set, and all that must be set is.
+func complaints(t *testing.T, text string) (all []string) {
 	t.Helper()
 	file, diags := hclsyntax.ParseConfig([]byte(text), "guide", hcl.InitialPos)
 	if diags.HasErrors() {
@@ -63,14 +65,17 @@ func mustValidate(t *testing.T, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checked := 0
+	checked := false
 	for _, b := range file.Body.(*hclsyntax.Body).Blocks {
 		want := map[string]bool{} // attribute, required
 		switch b.Type {
 		case "action", "list":
 			schema := schemas.ListResourceSchemas[b.Labels[0]]
-			if b.Type == "action" {
-				schema = schemas.ActionSchemas[b.Labels[0]].Schema
+			if a := schemas.ActionSchemas[b.Labels[0]]; b.Type == "action" && a != nil {
+				schema = a.Schema
+			}
+			if schema == nil {
+				return append(all, "the provider has no "+b.Labels[0])
 			}
 			for _, a := range schema.Block.Attributes {
 				want[a.Name] = a.Required
@@ -84,21 +89,22 @@ func mustValidate(t *testing.T, text string) {
 		default:
 			continue
 		}
-		checked++
+		checked = true
 		for name := range b.Body.Attributes {
 			if _, ok := want[name]; !ok {
-				t.Errorf("the provider knows no %s:\n%s", name, text)
+				all = append(all, "the provider knows no "+name)
 			}
 		}
 		for name, required := range want {
 			if _, ok := b.Body.Attributes[name]; required && !ok {
-				t.Errorf("%s must be set:\n%s", name, text)
+				all = append(all, name+" must be set")
 			}
 		}
 	}
-	if checked == 0 {
-		t.Errorf("nothing of this is known to need a newer Terraform:\n%s", text)
+	if !checked {
+		all = append(all, "nothing of this is known to need a newer Terraform")
 	}
+	return all
 }
 
 // config is the block in which an action or a list has its attributes.
@@ -123,4 +129,20 @@ func identity(t *testing.T, b *hclsyntax.Block) *hclsyntax.Block {
 		found.Body.Attributes[hcl.ExprAsKeyword(item.KeyExpr)] = &hclsyntax.Attribute{Expr: item.ValueExpr}
 	}
 	return found
+}
+
+func TestComplaints(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"action \"rathole_instance_restart\" \"a\" {\n  config {\n    server_id = \"x\"\n  }\n}": "",
+		"action \"rathole_instance_restart\" \"a\" {\n  config {\n    server = \"x\"\n  }\n}":    "the provider knows no server, server_id must be set",
+		"action \"rathole_instance_stop\" \"a\" {\n}":                                            "the provider has no rathole_instance_stop",
+		"list \"rathole_instance\" \"l\" {\n  config {\n    name = \"x\"\n  }\n}":                "the provider knows no name",
+		"import {\n  to = a.b\n  identity = {\n    id = \"x\"\n  }\n}":                           "the provider knows no id, server_id must be set",
+		"resource \"rathole_instance\" \"r\" {\n}":                                               "nothing of this is known to need a newer Terraform",
+	} {
+		if got := strings.Join(complaints(t, text), ", "); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
 }
