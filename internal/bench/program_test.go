@@ -234,6 +234,12 @@ func percentile(of []time.Duration, p float64) float64 {
 	return float64(of[int(float64(len(of)-1)*p)]) / float64(time.Millisecond)
 }
 
+// median is that of figures of any unit.
+func median(of []float64) float64 {
+	slices.Sort(of)
+	return of[(len(of)-1)/2]
+}
+
 // instances is how many instances the largest measurements have: BENCH_SCALE, 1000 if it is not set. More than 1000 run on
 // the stand-in for the engine.
 func instances(b *testing.B) int { return scale.Of(b, "BENCH_SCALE", 1000) }

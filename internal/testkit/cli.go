@@ -24,8 +24,14 @@ type CLI struct {
 // NewCLI copies the files of a directory and prepares a command line. env is added to the environment.
 func NewCLI(t testing.TB, from string, env ...string) *CLI {
 	t.Helper()
+	return NewCLIOf(t, ".", from, env...)
+}
+
+// NewCLIOf is NewCLI with the provider that is built from a package, relative to the root of the module.
+func NewCLIOf(t testing.TB, provider, from string, env ...string) *CLI {
+	t.Helper()
 	bin := filepath.Join(t.TempDir(), "bin")
-	Build(t, bin, ".")
+	build(t, filepath.Join(bin, "terraform-provider-rathole"), provider)
 	return newCLI(t, from, bin, fmt.Sprintf("  dev_overrides {\n    \"satishost/rathole\" = %q\n  }\n  direct {}\n", bin), env)
 }
 
@@ -49,13 +55,18 @@ func NewInstalledCLI(t testing.TB, from, bin string, env ...string) *CLI {
 // Build builds programs of this module, by their packages, into a directory.
 func Build(t testing.TB, bin string, packages ...string) {
 	t.Helper()
+	build(t, bin+string(filepath.Separator), packages...)
+}
+
+func build(t testing.TB, to string, packages ...string) {
+	t.Helper()
 	root, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		t.Fatalf("find the root of the module: %v", err)
 	}
-	build := exec.CommandContext(t.Context(), "go", append([]string{"build", "-o", bin + string(filepath.Separator)}, packages...)...)
-	build.Dir = strings.TrimSpace(string(root))
-	if out, err := build.CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"build", "-o", to}, packages...)...)
+	cmd.Dir = strings.TrimSpace(string(root))
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %v: %v\n%s", packages, err, out)
 	}
 }
