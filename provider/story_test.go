@@ -37,6 +37,7 @@ func stories(t *testing.T, newBackend func(*testing.T) backend) {
 		"instance exists":         storyInstanceExists,
 		"left by a killed apply":  storyAdopted,
 		"import of what is not":   storyImportMissing,
+		"identity":                storyIdentity,
 		"agent known after apply": storyAgentKnownAfterApply,
 		"data sources":            storyDataSources,
 		"client config":           storyClientConfig,

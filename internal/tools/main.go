@@ -14,6 +14,7 @@ import (
 type commands struct {
 	Rathole   ratholeCommand   `cmd:"" help:"Obtain the engine and print its path."`
 	Terraform terraformCommand `cmd:"" help:"Obtain a Terraform or OpenTofu command line and print its path."`
+	Tofu      tofuCommand      `cmd:"" help:"Obtain OpenTofu, building it if there is none, and print its path."`
 	Isolate   isolateCommand   `cmd:"" help:"Run a command in a network of its own, where that is allowed."`
 	Pages     pagesCommand     `cmd:"" help:"Write the reference pages of actions and list resources."`
 	Release   releaseCommand   `cmd:"" help:"Check that the files of a release are what the registry takes."`

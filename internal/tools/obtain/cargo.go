@@ -31,10 +31,7 @@ func (e engine) byCargo(ctx context.Context, executable, work string) error {
 	cmd.Dir = work // away from the configuration and toolchain file of whatever project we were called in
 	cmd.Env = append(os.Environ(), "CARGO_TARGET_DIR="+filepath.Join(work, "target"), "CARGO_TERM_COLOR=never")
 	cmd.Stdout, cmd.Stderr = said, said
-	// cargo's compilers must end with it, also when the one who gives up is no terminal.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = 5 * time.Second
+	endsWithCaller(cmd)
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w: it says %s", strings.Join(cmd.Args, " "), err, said)
 	}
@@ -42,6 +39,13 @@ func (e engine) byCargo(ctx context.Context, executable, work string) error {
 		return fmt.Errorf("cargo install: %w", err)
 	}
 	return works(ctx, executable)
+}
+
+// endsWithCaller makes what a command starts (compilers) end with it, also when the one who gives up is no terminal.
+func endsWithCaller(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
 }
 
 // lastLines keeps the end of a program's output, where its error is, and hands on each line as it comes.

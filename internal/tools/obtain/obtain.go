@@ -1,6 +1,6 @@
 // Package obtain gets the programs that the tests and the demo need and that are not part of this repository: the
-// engine (rathole) and a Terraform command line. What the machine has is used; what it lacks is fetched once, verified,
-// and kept in a cache outside the repository.
+// engine (rathole) and a Terraform or OpenTofu command line. What the machine has is used; what it lacks is fetched once,
+// verified, and kept in a cache outside the repository.
 package obtain
 
 import (

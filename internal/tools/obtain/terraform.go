@@ -43,13 +43,13 @@ type commandLine struct {
 
 func (c commandLine) obtain(ctx context.Context) (string, error) {
 	if chosen := c.Getenv("TF_ACC_TERRAFORM_PATH"); chosen != "" {
-		if err := recentEnough(ctx, chosen); err != nil {
+		if err := atLeast(ctx, chosen, oldestTerraform); err != nil {
 			return "", fmt.Errorf("TF_ACC_TERRAFORM_PATH: %w", err)
 		}
 		return filepath.Abs(chosen)
 	}
 	for _, candidate := range append(c.inPath("terraform"), c.inPath("tofu")...) {
-		err := recentEnough(ctx, candidate)
+		err := atLeast(ctx, candidate, oldestTerraform)
 		if err == nil {
 			return candidate, nil
 		}
@@ -100,11 +100,11 @@ func (c commandLine) fromRelease(ctx context.Context, executable, work string) e
 	if err := os.Rename(installed, executable); err != nil {
 		return err
 	}
-	return recentEnough(ctx, executable)
+	return atLeast(ctx, executable, oldestTerraform)
 }
 
-// recentEnough asks a command line for its version, with no configuration of anybody's.
-func recentEnough(ctx context.Context, path string) error {
+// atLeast asks a command line for its version, with no configuration of anybody's.
+func atLeast(ctx context.Context, path, wanted string) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "version", "-json")
@@ -127,7 +127,7 @@ func recentEnough(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("%s version -json: %w", path, err)
 	}
-	oldest, err := version.NewVersion(oldestTerraform)
+	oldest, err := version.NewVersion(wanted)
 	if err != nil {
 		return err
 	}
