@@ -37,7 +37,7 @@ func (a *Agent) Configure(ctx context.Context, id, config string, replace bool) 
 	}
 	_, err = a.do(ctx, call{
 		method: http.MethodPost, path: api.PathClient + "/configure", id: id, query: q,
-		body: api.ConfigureClient{ClientConfig: config}, result: &c,
+		body: api.ConfigureClient{ClientConfig: config}, result: &c, ours: is(id, &c.ServerID),
 	})
 	return c, err
 }
@@ -45,13 +45,13 @@ func (a *Agent) Configure(ctx context.Context, id, config string, replace bool) 
 // Stop ends a client and removes its files. existed is false when the agent had no such client; that is no error.
 func (a *Agent) Stop(ctx context.Context, id string) (existed bool, err error) {
 	var done api.StopClient
-	_, err = a.do(ctx, call{method: http.MethodPost, path: api.PathClient + "/stop", id: id, result: &done})
+	_, err = a.do(ctx, call{method: http.MethodPost, path: api.PathClient + "/stop", id: id, result: &done, ours: is(id, &done.ServerID)})
 	return done.Existed, err
 }
 
 // Get reads a client.
 func (a *Agent) Get(ctx context.Context, id string) (c api.Client, err error) {
-	_, err = a.do(ctx, call{method: http.MethodGet, path: api.PathClient, id: id, result: &c})
+	_, err = a.do(ctx, call{method: http.MethodGet, path: api.PathClient, id: id, result: &c, ours: is(id, &c.ServerID)})
 	return c, err
 }
 
@@ -63,13 +63,13 @@ func (a *Agent) Refresh(ctx context.Context, id string) (api.Client, error) {
 // List reads all clients of the agent.
 func (a *Agent) List(ctx context.Context) ([]api.Client, error) {
 	var list api.ClientList
-	_, err := a.do(ctx, call{method: http.MethodGet, path: api.PathClients, result: &list})
+	_, err := a.do(ctx, call{method: http.MethodGet, path: api.PathClients, result: &list, ours: func() bool { return list.Clients != nil }})
 	return list.Clients, err
 }
 
 // Restart gives a client a new process. It is sent once.
 func (a *Agent) Restart(ctx context.Context, id string) (done api.Restarted, err error) {
-	_, err = a.do(ctx, call{method: http.MethodPost, path: api.PathClient + "/restart", id: id, result: &done, once: true})
+	_, err = a.do(ctx, call{method: http.MethodPost, path: api.PathClient + "/restart", id: id, result: &done, ours: is(id, &done.ServerID), once: true})
 	return done, err
 }
 
@@ -77,7 +77,7 @@ func (a *Agent) Restart(ctx context.Context, id string) (done api.Restarted, err
 // status of the answer.
 func (a *Agent) Wait(ctx context.Context, id string, status api.Status, timeout time.Duration) (c api.Client, err error) {
 	_, err = a.do(ctx, call{
-		method: http.MethodGet, path: api.PathClient, id: id, result: &c,
+		method: http.MethodGet, path: api.PathClient, id: id, result: &c, ours: is(id, &c.ServerID),
 		query: url.Values{"wait": {string(status)}, "timeout": {timeout.String()}},
 	})
 	return c, err
@@ -96,13 +96,13 @@ func (a *Agent) FollowLogs(ctx context.Context, id string, q LogQuery) iter.Seq2
 
 // Health tells that the service's process answers, which version it is and what it can do.
 func (r *remote) Health(ctx context.Context) (h api.Health, err error) {
-	_, err = r.do(ctx, call{method: http.MethodGet, path: api.PathHealth, result: &h})
+	_, err = r.do(ctx, call{method: http.MethodGet, path: api.PathHealth, result: &h, ours: func() bool { return h.Service == "rathole-"+r.kind }})
 	return h, err
 }
 
 // Engine tells which rathole a service uses, which one its machine has now, and how far an upgrade is.
 func (r *remote) Engine(ctx context.Context) (e api.Engine, err error) {
-	_, err = r.do(ctx, call{method: http.MethodGet, path: api.PathEngine, result: &e})
+	_, err = r.do(ctx, call{method: http.MethodGet, path: api.PathEngine, result: &e, ours: func() bool { return e.Running != nil }})
 	return e, err
 }
 
@@ -110,20 +110,20 @@ func (r *remote) Engine(ctx context.Context) (e api.Engine, err error) {
 // nothing to do; else ask Engine until its Upgrade is over. It is sent once: after a lost answer, Engine knows too. One that
 // is under way already is refused with upgrade_in_progress.
 func (r *remote) UpgradeEngine(ctx context.Context) (e api.Engine, begun bool, err error) {
-	status, err := r.do(ctx, call{method: http.MethodPost, path: api.PathEngineUpgrade, result: &e, once: true})
+	status, err := r.do(ctx, call{method: http.MethodPost, path: api.PathEngineUpgrade, result: &e, ours: func() bool { return e.Running != nil }, once: true})
 	return e, status == http.StatusAccepted, err
 }
 
 // Ready returns nil once the service takes changes; a service that is still loading is an error that IsTransient.
 func (r *remote) Ready(ctx context.Context) error {
-	var answer api.Ready // decoded, so that just any web server does not pass for ours
-	_, err := r.do(ctx, call{method: http.MethodGet, path: api.PathReady, result: &answer})
+	var answer api.Ready
+	_, err := r.do(ctx, call{method: http.MethodGet, path: api.PathReady, result: &answer, ours: func() bool { return answer.Ready }})
 	return err
 }
 
 // Reconciliation reads which engines run without a record, and which records cannot be read.
 func (r *remote) Reconciliation(ctx context.Context) (found api.Reconciliation, err error) {
-	_, err = r.do(ctx, call{method: http.MethodGet, path: api.PathReconcile, result: &found})
+	_, err = r.do(ctx, call{method: http.MethodGet, path: api.PathReconcile, result: &found, ours: func() bool { return found.Strangers != nil }})
 	return found, err
 }
 
@@ -131,6 +131,7 @@ func (r *remote) Reconciliation(ctx context.Context) (found api.Reconciliation, 
 func (r *remote) AcceptStrangers(ctx context.Context) (done api.Reconciliation, err error) {
 	_, err = r.do(ctx, call{
 		method: http.MethodPost, path: api.PathReconcile, body: api.Reconcile{AcceptStrangers: true}, result: &done,
+		ours: func() bool { return done.Strangers != nil },
 		once: true, // the answer of the first says what was stopped
 	})
 	return done, err

@@ -3,11 +3,12 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-resty/resty/v2"
@@ -28,41 +29,49 @@ type call struct {
 	query  url.Values
 	header map[string]string
 	body   any
-	result any  // decoded from the answer's JSON; nil to ignore it
-	once   bool // repeating it after a lost answer would do it twice
+	result any         // decoded from the answer's JSON; nil where the answer has none
+	ours   func() bool // whether result is such an answer as the service gives: whatever else listens there answers 200 too
+	once   bool        // repeating it after a lost answer would do it twice
 }
 
-// do sends a call, again if that is safe and promising, and decodes its answer. The status is 0 when none came.
+// is tells of an answer about one thing that it names the one that was asked for.
+func is(id string, answered *string) func() bool {
+	return func() bool { return *answered == id }
+}
+
+// do sends a call, again if that is safe and promising, and decodes its answer. The status is 0 when none came. The error is
+// a *failure.
 func (r *remote) do(ctx context.Context, c call) (status int, err error) {
 	if c.method != http.MethodGet {
 		defer r.changed()
 	}
+	unanswered := false
 	for attempt := 1; ; attempt++ {
-		var resp *resty.Response
-		resp, err = r.attempt(ctx, c)
-		if err == nil {
-			return resp.StatusCode(), nil
-		}
+		resp, sent, err := r.attempt(ctx, c)
 		if resp != nil {
 			status = resp.StatusCode()
 		}
-		wait, worthwhile := backoff(attempt, resp)
-		if c.once || attempt == maxAttempts || !worthwhile || !IsTransient(err) || ctx.Err() != nil {
-			return status, err
+		if err == nil {
+			return status, nil
 		}
-		pause := time.NewTimer(wait)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-			return status, err // what the service said is more than "deadline exceeded"
+		unanswered = unanswered || (sent && !settled(err))
+		failed := &failure{error: err, unanswered: unanswered}
+		if resp != nil {
+			failed.after, _ = retryAfter(resp.Header(), time.Now())
+		}
+		wait := max(backoff(attempt), failed.after)
+		if c.once || attempt == maxAttempts || !IsTransient(err) || failed.after > maxBackoff || !sleep(ctx, wait) {
+			return status, failed // what the service said is more than "deadline exceeded"
 		}
 	}
 }
 
-func (r *remote) attempt(ctx context.Context, c call) (*resty.Response, error) {
+// attempt sends a call once. sent is false if it certainly did not leave this machine.
+func (r *remote) attempt(ctx context.Context, c call) (resp *resty.Response, sent bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	req := r.http.R().SetContext(ctx).SetHeader("Accept", "application/json").SetHeaders(c.header).SetQueryParamsFromValues(c.query)
 	if c.id != "" {
 		req.SetPathParam("id", c.id)
@@ -70,34 +79,40 @@ func (r *remote) attempt(ctx context.Context, c call) (*resty.Response, error) {
 	if c.body != nil {
 		req.SetHeader("Content-Type", "application/json").SetBody(c.body)
 	}
-	resp, err := req.Execute(c.method, c.path)
-	if err != nil {
-		return nil, &transportError{kind: r.kind, url: r.url, err: err}
+	resp, err = req.Execute(c.method, c.path)
+	sent = connected.Load()
+	switch {
+	case err != nil:
+		return nil, sent, &transportError{kind: r.kind, url: r.url, err: err}
+	case !resp.IsSuccess():
+		return resp, sent, r.refusal(resp)
+	case c.result == nil && resp.StatusCode() != http.StatusNoContent:
+		return resp, sent, r.stranger(resp)
+	case c.result != nil && (json.Unmarshal(resp.Body(), c.result) != nil || (c.ours != nil && !c.ours())):
+		return resp, sent, r.stranger(resp)
 	}
-	if !resp.IsSuccess() {
-		return resp, r.refusal(resp)
-	}
-	if c.result == nil {
-		return resp, nil
-	}
-	if err := json.Unmarshal(resp.Body(), c.result); err != nil {
-		return resp, fmt.Errorf("%s %s answered what is not its JSON: %w", r.kind, r.url, err)
-	}
-	return resp, nil
+	return resp, sent, nil
 }
 
-// backoff says how long to wait after the attempt of that number. A service that asks for more than maxBackoff is left
-// to the caller.
-func backoff(attempt int, resp *resty.Response) (wait time.Duration, worthwhile bool) {
-	wait = min(firstBackoff<<(attempt-1), maxBackoff)
-	wait = wait/2 + rand.N(wait) // jitter: a thousand resources must not come back at one moment
-	if resp == nil {
-		return wait, true
+// sleep returns false, at once, when ctx would end first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if until, ok := ctx.Deadline(); ctx.Err() != nil || (ok && time.Until(until) <= d) {
+		return false
 	}
-	if asked, ok := retryAfter(resp.Header(), time.Now()); ok {
-		return max(wait, asked), asked <= maxBackoff
+	pause := time.NewTimer(d)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
-	return wait, true
+}
+
+// backoff says how long to wait after the attempt of that number.
+func backoff(attempt int) time.Duration {
+	wait := min(firstBackoff<<(attempt-1), maxBackoff)
+	return wait/2 + rand.N(wait) // jitter: a thousand resources must not come back at one moment
 }
 
 // retryAfter reads the Retry-After header: seconds or a date.

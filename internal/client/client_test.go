@@ -272,7 +272,7 @@ func TestUntrustedCertificateIsNotTransient(t *testing.T) {
 func TestReadyWantsOurAnswer(t *testing.T) {
 	t.Parallel()
 	m, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>welcome</html>")) })
-	if err := m.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "not its JSON") {
+	if err := m.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "not as a rathole-manager does") || !strings.Contains(err.Error(), "welcome") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -42,7 +42,8 @@ type Config struct {
 	TLS *tls.Config
 	// Direct keeps proxies of the environment out of the way, for a service on this machine.
 	Direct bool
-	// Transport replaces the HTTP transport, for tests; nil means one with a pool of connections of its own.
+	// Transport replaces the HTTP transport, for tests; nil means one with a pool of connections of its own. Without the hooks of
+	// httptrace, as *http.Transport has them, no call that failed counts as Unanswered.
 	Transport http.RoundTripper
 }
 

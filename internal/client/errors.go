@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/go-resty/resty/v2"
 
@@ -19,7 +21,8 @@ import (
 // maxSnippet bounds what an error shows of a stranger's answer, in bytes.
 const maxSnippet = 200
 
-// HTTPError is a refusal that does not come from the service itself: from a proxy, or from whatever else listens there.
+// HTTPError is an answer that does not come from the service itself, be it a refusal or a success: from a proxy, or from
+// whatever else listens there.
 type HTTPError struct {
 	Kind    string // "manager" or "agent": whose URL was asked
 	Status  int
@@ -54,6 +57,47 @@ func (e *transportError) Error() string {
 
 func (e *transportError) Unwrap() error { return e.err }
 
+// failure is a call that failed, with what else is known of it.
+type failure struct {
+	error
+	unanswered bool
+	after      time.Duration
+}
+
+// Error implements error.
+func (f *failure) Error() string {
+	if f.after > maxBackoff {
+		return fmt.Sprintf("%v (it asks to be left alone for %s)", f.error, f.after.Round(time.Second))
+	}
+	return f.error.Error()
+}
+
+func (f *failure) Unwrap() error { return f.error }
+
+// Unanswered tells whether a call that failed may have been carried out all the same: a request went out, and the service's
+// own answer to it did not come back.
+func Unanswered(err error) bool {
+	var f *failure
+	return errors.As(err, &f) && f.unanswered
+}
+
+// RetryAfter is for how long the service asked to be left alone; 0 if it did not ask.
+func RetryAfter(err error) time.Duration {
+	var f *failure
+	if !errors.As(err, &f) {
+		return 0
+	}
+	return f.after
+}
+
+// settled tells of an attempt that its answer is the service's own, or one of somebody who passed nothing on to it: a
+// refusal. A gateway's 5xx may follow upon a request that the service has got, and so may what is no answer of ours at all.
+func settled(err error) bool {
+	var p *api.Problem
+	var h *HTTPError
+	return errors.As(err, &p) || (errors.As(err, &h) && h.Status >= 300 && h.Status < 500)
+}
+
 // refusal turns an answer outside 200-299 into an error.
 func (r *remote) refusal(resp *resty.Response) error {
 	media, _, _ := mime.ParseMediaType(resp.Header().Get("Content-Type"))
@@ -65,6 +109,16 @@ func (r *remote) refusal(resp *resty.Response) error {
 		}
 	}
 	return &HTTPError{Kind: r.kind, Status: resp.StatusCode(), URL: r.shown(resp), Snippet: r.snippet(resp.Body())}
+}
+
+// stranger turns a success that is none of ours into an error. JSON is not shown: it may be an answer of ours that was cut
+// short, with secrets in it.
+func (r *remote) stranger(resp *resty.Response) error {
+	e := &HTTPError{Kind: r.kind, Status: resp.StatusCode(), URL: r.shown(resp)}
+	if media, _, _ := mime.ParseMediaType(resp.Header().Get("Content-Type")); media == "text/html" {
+		e.Snippet = r.snippet(resp.Body())
+	}
+	return e
 }
 
 // refused says whose refusal it is.
@@ -121,9 +175,16 @@ func IsTransient(err error) bool {
 	if !errors.As(err, &t) || errors.Is(err, context.Canceled) || errors.Is(err, resty.ErrResponseBodyTooLarge) {
 		return false
 	}
+	return !noTLS(err)
+}
+
+// noTLS tells of a connection that TLS does not come to terms on; time does not change that.
+func noTLS(err error) bool {
 	var untrusted *tls.CertificateVerificationError
 	var notTLS tls.RecordHeaderError
-	return !errors.As(err, &untrusted) && !errors.As(err, &notTLS)
+	var alert *net.OpError // crypto/tls tells of alerts, the other's and its own, by these two operations
+	return errors.As(err, &untrusted) || errors.As(err, &notTLS) || errors.Is(err, http.ErrSchemeMismatch) ||
+		(errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"))
 }
 
 func transientStatus(status int) bool {

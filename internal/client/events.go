@@ -54,7 +54,7 @@ func (q EventQuery) values() url.Values {
 
 // Events reads what happened, oldest first. The Next of the answer is the After of the next call.
 func (r *remote) Events(ctx context.Context, q EventQuery) (list api.EventList, err error) {
-	_, err = r.do(ctx, call{method: http.MethodGet, path: api.PathEvents, query: q.values(), result: &list})
+	_, err = r.do(ctx, call{method: http.MethodGet, path: api.PathEvents, query: q.values(), result: &list, ours: func() bool { return list.Events != nil }})
 	return list, err
 }
 
@@ -101,7 +101,7 @@ func (q LogQuery) values() url.Values {
 }
 
 func (r *remote) logs(ctx context.Context, path, id string, q LogQuery) (logs api.Logs, err error) {
-	_, err = r.do(ctx, call{method: http.MethodGet, path: path + "/logs", id: id, query: q.values(), result: &logs})
+	_, err = r.do(ctx, call{method: http.MethodGet, path: path + "/logs", id: id, query: q.values(), result: &logs, ours: is(id, &logs.ServerID)})
 	return logs, err
 }
 

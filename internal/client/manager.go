@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"iter"
 	"net/http"
@@ -44,6 +46,7 @@ type CreateOptions struct {
 func (m *Manager) Create(ctx context.Context, req api.CreateInstance, opts CreateOptions) (inst api.Instance, created bool, err error) {
 	c := call{
 		method: http.MethodPost, path: api.PathInstances, body: req, result: &inst, query: url.Values{},
+		ours: func() bool { return inst.ServerID == req.ServerID },
 		once: opts.IdempotencyKey == "" && !opts.DryRun,
 	}
 	if opts.IdempotencyKey != "" {
@@ -64,7 +67,7 @@ func (m *Manager) Create(ctx context.Context, req api.CreateInstance, opts Creat
 
 // Get reads an instance.
 func (m *Manager) Get(ctx context.Context, id string) (inst api.Instance, err error) {
-	_, err = m.do(ctx, call{method: http.MethodGet, path: api.PathInstance, id: id, result: &inst})
+	_, err = m.do(ctx, call{method: http.MethodGet, path: api.PathInstance, id: id, result: &inst, ours: is(id, &inst.ServerID)})
 	return inst, err
 }
 
@@ -78,7 +81,7 @@ func (m *Manager) Refresh(ctx context.Context, id string) (api.Instance, error) 
 // the status of the answer.
 func (m *Manager) Wait(ctx context.Context, id string, status api.Status, timeout time.Duration) (inst api.Instance, err error) {
 	_, err = m.do(ctx, call{
-		method: http.MethodGet, path: api.PathInstance, id: id, result: &inst,
+		method: http.MethodGet, path: api.PathInstance, id: id, result: &inst, ours: is(id, &inst.ServerID),
 		query: url.Values{"wait": {string(status)}, "timeout": {timeout.String()}},
 	})
 	return inst, err
@@ -97,7 +100,7 @@ func (m *Manager) List(ctx context.Context, prefix string, status api.Status) ([
 			}
 		}
 		var list api.InstanceList
-		if _, err := m.do(ctx, call{method: http.MethodGet, path: api.PathInstances, query: q, result: &list}); err != nil {
+		if _, err := m.do(ctx, call{method: http.MethodGet, path: api.PathInstances, query: q, result: &list, ours: func() bool { return list.Instances != nil }}); err != nil {
 			return nil, err
 		}
 		all = append(all, list.Instances...)
@@ -118,7 +121,7 @@ type UpdateOptions struct {
 
 // Update replaces an instance's specification; the same one touches nothing.
 func (m *Manager) Update(ctx context.Context, id string, req api.UpdateInstance, opts UpdateOptions) (inst api.Instance, err error) {
-	c := call{method: http.MethodPut, path: api.PathInstance, id: id, body: req, result: &inst, query: url.Values{}}
+	c := call{method: http.MethodPut, path: api.PathInstance, id: id, body: req, result: &inst, ours: is(id, &inst.ServerID), query: url.Values{}}
 	if opts.IfMatch != "" {
 		c.header = map[string]string{"If-Match": opts.IfMatch}
 		c.once = true // after a lost answer the revision has moved on, and the repetition would be refused
@@ -148,20 +151,26 @@ func (m *Manager) ClientConfig(ctx context.Context, id, hostIP string) (cfg api.
 	if hostIP != "" {
 		q.Set("host_ip", hostIP)
 	}
-	_, err = m.do(ctx, call{method: http.MethodGet, path: api.PathClientConfig, id: id, query: q, result: &cfg})
+	_, err = m.do(ctx, call{
+		method: http.MethodGet, path: api.PathClientConfig, id: id, query: q, result: &cfg,
+		ours: func() bool {
+			digest := sha256.Sum256([]byte(cfg.Config))
+			return cfg.ServerID == id && cfg.SHA256 == hex.EncodeToString(digest[:])
+		},
+	})
 	return cfg, err
 }
 
 // Restart gives an instance's server a new process. It is sent once.
 func (m *Manager) Restart(ctx context.Context, id string) (done api.Restarted, err error) {
-	_, err = m.do(ctx, call{method: http.MethodPost, path: api.PathInstance + "/restart", id: id, result: &done, once: true})
+	_, err = m.do(ctx, call{method: http.MethodPost, path: api.PathInstance + "/restart", id: id, result: &done, ours: is(id, &done.ServerID), once: true})
 	return done, err
 }
 
 // Rotate gives every service of an instance a new secret: the client is shut out until it has the new config. It is sent
 // once; ifMatch, the ETag of the revision that the caller has seen, keeps a caller's own repetition from rotating twice.
 func (m *Manager) Rotate(ctx context.Context, id, ifMatch string) (inst api.Instance, err error) {
-	c := call{method: http.MethodPost, path: api.PathInstance + "/rotate", id: id, result: &inst, once: true}
+	c := call{method: http.MethodPost, path: api.PathInstance + "/rotate", id: id, result: &inst, ours: is(id, &inst.ServerID), once: true}
 	if ifMatch != "" {
 		c.header = map[string]string{"If-Match": ifMatch}
 	}
@@ -172,7 +181,7 @@ func (m *Manager) Rotate(ctx context.Context, id, ifMatch string) (inst api.Inst
 // Probe asks an instance's game, through its public ports, whether players reach it; it takes up to 5 s. That it is not
 // reachable is no error: look at the report.
 func (m *Manager) Probe(ctx context.Context, id string) (report api.ProbeReport, err error) {
-	_, err = m.do(ctx, call{method: http.MethodPost, path: api.PathProbe, id: id, result: &report})
+	_, err = m.do(ctx, call{method: http.MethodPost, path: api.PathProbe, id: id, result: &report, ours: is(id, &report.ServerID)})
 	return report, err
 }
 
@@ -189,6 +198,6 @@ func (m *Manager) FollowLogs(ctx context.Context, id string, q LogQuery) iter.Se
 
 // Ports reads the ranges of ports and who has which.
 func (m *Manager) Ports(ctx context.Context) (ports api.Ports, err error) {
-	_, err = m.do(ctx, call{method: http.MethodGet, path: api.PathPorts, result: &ports})
+	_, err = m.do(ctx, call{method: http.MethodGet, path: api.PathPorts, result: &ports, ours: func() bool { return ports.Control.Ranges != nil }})
 	return ports, err
 }
