@@ -3,6 +3,7 @@ package provider
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 
@@ -21,8 +22,10 @@ type connections struct {
 	managerURL, token, agentToken types.String
 	tokens                        map[string]types.String // by canonical agent URL
 	tokensUnknown                 bool
+	forceDestroy                  types.Bool
 	userAgent                     string
 	limits                        limits
+	transport                     http.RoundTripper
 
 	mu       sync.Mutex
 	mgr      *client.Manager
@@ -46,7 +49,7 @@ func (c *connections) manager() (*client.Manager, error) {
 	if c.mgr != nil {
 		return c.mgr, nil
 	}
-	mgr, err := client.NewManager(client.Config{URL: c.managerURL.ValueString(), Token: secret.New(c.token.ValueString()), UserAgent: c.userAgent})
+	mgr, err := client.NewManager(c.config(c.managerURL.ValueString(), c.token.ValueString()))
 	if err != nil {
 		return nil, err
 	}
@@ -66,12 +69,16 @@ func (c *connections) agent(url string) (*agent, error) {
 	if a, ok := c.agents[key]; ok {
 		return a, nil
 	}
-	a, err := client.NewAgent(client.Config{URL: url, Token: secret.New(token), UserAgent: c.userAgent})
+	a, err := client.NewAgent(c.config(url, token))
 	if err != nil {
 		return nil, err
 	}
 	c.agents[key] = &agent{Agent: a, patience: c.limits.agentRead}
 	return c.agents[key], nil
+}
+
+func (c *connections) config(url, token string) client.Config {
+	return client.Config{URL: url, Token: secret.New(token), UserAgent: c.userAgent, Transport: c.transport}
 }
 
 // agentTokenFor takes the most specific token. One that is not known yet is never passed over for a more general one,

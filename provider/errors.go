@@ -9,12 +9,13 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/path"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/client"
 )
 
-// fail reports an error of a service. The summary reads "Unable to [verb] [thing]". A field that the service names becomes
-// the attribute of the configuration.
-func fail(diags *diag.Diagnostics, summary string, err error) {
-	detail := explain(err)
+// fail reports an error of a service. The summary reads "Unable to [verb] [thing]"; next is what the error means for what
+// exists, and what to do. A field that the service names becomes the attribute of the configuration.
+func fail(diags *diag.Diagnostics, summary string, err error, next ...string) {
+	detail := strings.Join(append([]string{explain(err)}, next...), "\n\n")
 	if at, ok := attribute(err); ok {
 		diags.AddAttributeError(at, summary, detail)
 		return
@@ -25,6 +26,9 @@ func fail(diags *diag.Diagnostics, summary string, err error) {
 // explain is an error as a sentence, with what can be done about it.
 func explain(err error) string {
 	text := sentence(err.Error())
+	if client.RetryAfter(err) > maxPause {
+		text += "\n\nWait that long, then run Terraform again."
+	}
 	var p *api.Problem
 	if !errors.As(err, &p) {
 		return text

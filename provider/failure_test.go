@@ -49,7 +49,7 @@ func TestFailedCreate(t *testing.T) {
 	}{
 		"agent down": {
 			func(f *fake) { f.agent.fail("*", fault{cut: true}) },
-			says("Unable to reach agent", "Checking that the agent is ready", "cannot be reached", "nothing was created on the manager"),
+			says("Unable to reach agent", "Checking that the agent is ready", "cannot be reached", "Nothing was created on the manager"),
 		},
 		"agent loading": {
 			func(f *fake) { f.agent.fail("GET /ready", fault{status: 503, code: api.CodeNotReady}) },
@@ -252,7 +252,7 @@ func TestFailedUpdate(t *testing.T) {
 		resource.TestStep{Config: b.config("srv", b.game()+hasty)},
 		resource.TestStep{
 			PreConfig: func() { f.agent.fail("*", fault{cut: true}) },
-			Config:    moved, ExpectError: says("Unable to reach agent", "nothing was changed"),
+			Config:    moved, ExpectError: says("Unable to reach agent", "Nothing was changed"),
 		},
 		resource.TestStep{
 			PreConfig: func() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 
 	"github.com/satishost/terraform-provider-rathole/internal/client"
@@ -26,21 +27,24 @@ func (r *instanceResource) Delete(ctx context.Context, req resource.DeleteReques
 	id := state.ServerID.ValueString()
 	mgr, err := r.manager()
 	if err != nil {
-		fail(&resp.Diagnostics, "Unable to delete instance", err)
+		fail(&resp.Diagnostics, "Unable to delete instance", err, instanceKept)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 
+	if ours, ok := r.stillOurs(ctx, mgr, state, req.Private, &resp.Diagnostics); !ok || !ours {
+		return
+	}
 	if url := state.AgentURL.ValueString(); url != "" {
-		force := state.ForceDestroy.ValueBool()
+		force := r.forced(state)
 		patience := timeout
 		if force {
 			patience = r.shortly(ctx)
 		}
 		if err := r.stopClient(ctx, url, id, patience); err != nil && !force {
 			resp.Diagnostics.AddError("Unable to stop client", explain(err)+"\n\nThe instance is kept, on the manager and in the state. "+
-				"If that host is gone for good, set force_destroy = true, apply, and destroy again.")
+				"If that host is gone for good, set force_destroy = true in the provider block, or in the resource and apply, and destroy again.")
 			return
 		} else if err != nil {
 			resp.Diagnostics.AddWarning("Client left behind", explain(err)+"\n\nforce_destroy is set, so the server half is removed all the same. "+
@@ -49,8 +53,45 @@ func (r *instanceResource) Delete(ctx context.Context, req resource.DeleteReques
 	}
 	err = persist(ctx, func(ctx context.Context) error { return mgr.Delete(ctx, id) })
 	if err != nil && !client.IsNotFound(err) {
-		fail(&resp.Diagnostics, "Unable to delete instance", err)
+		next := instanceKept
+		if state.AgentURL.ValueString() != "" {
+			next = "Its client is stopped. " + next
+		}
+		fail(&resp.Diagnostics, "Unable to delete instance", err, next)
 	}
+}
+
+const instanceKept = "The instance is kept in the state. Mend the cause and destroy it again."
+
+// forced tells whether an agent that cannot be reached shall not hold up a destroy. A value that is not known is no yes.
+func (r *instanceResource) forced(state instanceModel) bool {
+	if state.ForceDestroy.IsNull() {
+		return r.forceDestroy.ValueBool()
+	}
+	return state.ForceDestroy.ValueBool()
+}
+
+// stillOurs tells whether an instance is this resource's to destroy. It is, but for one doubt: a create that nobody answered
+// may have met, under the same name, an instance of somebody else. ok is false if the doubt cannot be cleared.
+func (r *instanceResource) stillOurs(ctx context.Context, mgr *client.Manager, state instanceModel, private privateState, diags *diag.Diagnostics) (ours, ok bool) {
+	key, more := unsettledCreate(ctx, private)
+	diags.Append(more...)
+	if key == "" || diags.HasError() {
+		return true, !diags.HasError()
+	}
+	spec, _, more := state.spec(ctx)
+	diags.Append(more...)
+	id := state.ServerID.ValueString()
+	ours, err := madeBy(ctx, mgr, id, spec, key)
+	if err != nil {
+		fail(diags, "Unable to delete instance", fmt.Errorf("asking whether the create that was not answered made it: %w", err), instanceKept)
+		return false, false
+	}
+	if !ours {
+		diags.AddWarning("Instance was not created", fmt.Sprintf("The manager did not answer when instance %s was to be created. It says now that it did not create it, "+
+			"so there is nothing to destroy. An instance of that name that exists is somebody else's, and was left alone.", id))
+	}
+	return ours, true
 }
 
 // shortly is how long to wait for an agent that is not essential: at most half of what time is left, for the rest belongs to

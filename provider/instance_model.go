@@ -203,6 +203,29 @@ func (m *instanceModel) take(ctx context.Context, inst api.Instance) diag.Diagno
 	return diags
 }
 
+// forgetUnknown makes null what only the manager could have told.
+func (m *instanceModel) forgetUnknown() (diags diag.Diagnostics) {
+	m.ID, m.RatholePort, m.Revision = m.ServerID, types.Int64Null(), types.Int64Null()
+	m.Status, m.ClientConfigSHA256 = types.StringNull(), types.StringNull()
+	m.Endpoints, m.LaunchArguments = types.MapNull(types.StringType), types.ListNull(types.StringType)
+	m.Drift = stringList([]string{serverHalf + "the manager did not answer whether it made the instance"})
+	if m.Services.IsNull() {
+		return nil
+	}
+	services := maps.Clone(m.Services.Elements())
+	for name, element := range services {
+		object, ok := element.(types.Object)
+		if !ok || !object.Attributes()["public_port"].IsUnknown() {
+			continue
+		}
+		fields := object.Attributes()
+		fields["public_port"] = types.Int64Null()
+		services[name], _ = types.ObjectValue(serviceType().AttrTypes, fields)
+	}
+	m.Services, diags = types.MapValue(serviceType(), services)
+	return diags
+}
+
 // serviceMap shows services as they are written: an address that is the instance's own is left out unless it was written
 // out before.
 func serviceMap(inst api.Instance, before map[string]serviceModel) (types.Map, diag.Diagnostics) {

@@ -27,7 +27,7 @@ func (r *instanceResource) Read(ctx context.Context, req resource.ReadRequest, r
 
 	found, err := r.observe(ctx, state, &resp.Diagnostics)
 	if err != nil {
-		fail(&resp.Diagnostics, "Unable to read instance", err)
+		fail(&resp.Diagnostics, "Unable to read instance", err, "Nothing was changed, and what the state holds of it is kept. Mend the cause and run Terraform again.")
 		return
 	}
 	if found.inst == nil && found.client == nil && !found.silent {

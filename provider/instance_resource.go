@@ -150,7 +150,7 @@ func (r *instanceResource) Schema(ctx context.Context, _ resource.SchemaRequest,
 			},
 			"force_destroy": schema.BoolAttribute{
 				MarkdownDescription: "Destroy the server half even if the agent cannot be reached. The client is then left behind on its host, without a server. " +
-					"Set it and apply before you destroy.",
+					"Set it and apply before you destroy, or set `force_destroy` in the provider block, which needs no apply. Left out: as the provider says.",
 				Optional: true,
 			},
 			"timeouts": timeouts.Attributes(ctx, timeouts.Opts{
@@ -253,13 +253,21 @@ func (r *instanceResource) ValidateConfig(ctx context.Context, req resource.Vali
 	resp.Diagnostics.Append(probesThatCannotAsk(services)...)
 }
 
-// ImportState implements resource.ResourceWithImportState; Read fills in everything else.
+// ImportState implements resource.ResourceWithImportState, by id or by identity; Read fills in everything else.
 func (r *instanceResource) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
-	if req.ID != "" && !rathole.ValidServerID(req.ID) {
-		resp.Diagnostics.AddError("Unable to import instance", fmt.Sprintf("%q is not a server_id: a letter or digit followed by up to 63 letters, digits, - or _.", req.ID))
+	id := types.StringValue(req.ID)
+	if req.ID == "" && req.Identity != nil {
+		resp.Diagnostics.Append(req.Identity.GetAttribute(ctx, path.Root("server_id"), &id)...)
+	}
+	if resp.Diagnostics.HasError() {
 		return
 	}
-	resource.ImportStatePassthroughWithIdentity(ctx, path.Root("server_id"), path.Root("server_id"), req, resp)
+	if !rathole.ValidServerID(id.ValueString()) {
+		resp.Diagnostics.AddError("Unable to import instance", fmt.Sprintf("%q is not a server_id: a letter or digit followed by up to 63 letters, digits, - or _.", id.ValueString()))
+		return
+	}
+	resp.Diagnostics.Append(identify(ctx, resp.Identity, id)...)
+	resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root("server_id"), id)...)
 }
 
 // halves gives the clients of both services; the agent is nil if url is empty.

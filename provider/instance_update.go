@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
@@ -29,6 +30,9 @@ func (r *instanceResource) Update(ctx context.Context, req resource.UpdateReques
 		resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 		return
 	}
+	if key, _ := unsettledCreate(ctx, req.Private); key != "" { // somebody has said that the instance is this one
+		resp.Diagnostics.Append(rememberCreate(ctx, resp.Private, "")...)
+	}
 	timeout, diags := plan.Timeouts.Update(ctx, defaultUpdateTimeout)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
@@ -36,13 +40,13 @@ func (r *instanceResource) Update(ctx context.Context, req resource.UpdateReques
 	}
 	mgr, agent, err := r.halves(plan.clientURL())
 	if err != nil {
-		fail(&resp.Diagnostics, "Unable to update instance", err)
+		fail(&resp.Diagnostics, "Unable to update instance", err, nothingChanged)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	u := &update{
-		work:     &work{connections: r.connections, mgr: mgr, agent: agent, id: plan.ServerID.ValueString()},
+		work:     &work{connections: r.connections, mgr: mgr, agent: agent, id: plan.ServerID.ValueString(), key: uuid.NewString()},
 		resource: r, prior: prior, plan: plan, state: &resp.State, diags: &resp.Diagnostics,
 	}
 	u.run(ctx)
@@ -62,7 +66,7 @@ func (u *update) run(ctx context.Context) {
 	// changes under it.
 	if drifted(u.prior) || !u.plan.sameTunnel(u.prior) {
 		if err := u.agentReady(ctx); err != nil {
-			fail(u.diags, "Unable to reach agent", fmt.Errorf("%w; nothing was changed", err))
+			fail(u.diags, "Unable to reach agent", err, nothingChanged)
 			return
 		}
 	}
@@ -83,13 +87,14 @@ func (u *update) run(ctx context.Context) {
 	case stale || (u.agent != nil && drifted(u.prior)):
 		u.keep(ctx, inst, hash, clientHalf+"not configured yet")
 		if hash, err = u.configureClient(ctx); err != nil {
-			fail(u.diags, "Unable to configure client", err)
+			fail(u.diags, "Unable to configure client", err, "The server half has the new configuration, and its client on "+u.agent.URL()+" has not, as far as is known. "+
+				"Mend the cause and apply again: the client is brought in step.")
 			return
 		}
 	case u.agent == nil && u.plan.AgentURL.ValueString() != "": // disabled
 		u.keep(ctx, inst, hash, clientHalf+"not stopped yet")
 		if err := u.stop(ctx, u.plan.AgentURL.ValueString()); err != nil {
-			fail(u.diags, "Unable to stop client", err)
+			fail(u.diags, "Unable to stop client", err, "The server half is disabled, and its client still runs, as far as is known. Mend the cause and apply again: the client is stopped.")
 			return
 		}
 		hash = types.StringNull()
@@ -100,7 +105,7 @@ func (u *update) run(ctx context.Context) {
 	}
 	inst, err = u.awaitHealthy(ctx)
 	if err != nil {
-		u.diags.AddError("Unable to connect instance", explain(err)+"\n\nBoth halves have the new configuration, and were left so.")
+		u.diags.AddError("Unable to connect instance", explain(err)+"\n\nBoth halves have the new configuration, and were left so. Mend the cause and plan again.")
 		return
 	}
 	u.keep(ctx, inst, hash)
@@ -128,7 +133,7 @@ func (u *update) leaveOldAgent(ctx context.Context) bool {
 	old := u.prior.AgentURL.ValueString()
 	err := u.stop(ctx, old)
 	if err != nil && !unreachable(err) {
-		fail(u.diags, "Unable to stop client", err)
+		fail(u.diags, "Unable to stop client", err, nothingChanged)
 		return false
 	}
 	if err != nil {
@@ -143,9 +148,13 @@ func (u *update) leaveOldAgent(ctx context.Context) bool {
 // fence shuts out the client on an old agent that cannot be reached: with new secrets on the server it may run on or come
 // back, and connects no more.
 func (u *update) fence(ctx context.Context, unreached error) bool {
-	_, err := u.mgr.Rotate(ctx, u.id, "")
+	err := persist(ctx, func(ctx context.Context) error {
+		_, err := u.mgr.Rotate(ctx, u.id, "") // new secrets twice shut out no less
+		return err
+	})
 	if err != nil && !client.IsNotFound(err) { // a server half that is gone is made anew, with new secrets
-		fail(u.diags, "Unable to rotate secret", fmt.Errorf("the old agent cannot be reached (%w), and its client cannot be shut out either: %w", unreached, err))
+		fail(u.diags, "Unable to rotate secret", fmt.Errorf("the old agent cannot be reached (%w), and its client cannot be shut out either: %w", unreached, err),
+			"The instance stays with its old agent. Mend the cause and apply again.")
 		return false
 	}
 	u.diags.AddWarning("Old client may still run", fmt.Sprintf("%s\n\nInstance %s moves away from that agent all the same. Its secrets were changed, so a client "+
@@ -175,11 +184,14 @@ func (u *update) server(ctx context.Context) (api.Instance, error) {
 }
 
 func (u *update) reportServer(err error) {
-	if client.IsNotFound(err) {
-		u.diags.AddError("Unable to update instance", explain(err)+"\n\nIt vanished after the plan was made. Plan again, and it is created anew.")
-		return
+	next := "The client half was not touched. Mend the cause and apply again: it goes on from what it finds then."
+	switch {
+	case client.IsNotFound(err):
+		next = "It vanished after the plan was made. Plan again, and it is created anew."
+	case u.moved():
+		next = "The client was stopped on its old agent, or shut out, and the new one was not given any. Mend the cause and apply again: it goes on from there."
 	}
-	fail(u.diags, "Unable to update instance", err)
+	fail(u.diags, "Unable to update instance", err, next)
 }
 
 // unreachable tells of an agent that could not be asked, as against one that refused.

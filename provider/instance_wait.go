@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
@@ -34,27 +35,34 @@ func (w *work) awaitHealthy(ctx context.Context) (api.Instance, error) {
 			return inst, fmt.Errorf("waiting for the tunnel: %w", err)
 		}
 		// A manager that answers at once, or not at all, must not be asked without a pause.
-		if ctx.Err() != nil || (time.Since(asked) < firstPause && !sleep(ctx, firstPause)) {
+		pause := client.RetryAfter(err)
+		if time.Since(asked) < firstPause {
+			pause = max(pause, firstPause)
+		}
+		if ctx.Err() != nil || !sleep(ctx, pause) {
 			return inst, w.whyNotHealthy(ctx, time.Since(begun))
 		}
 	}
 }
 
-// whyNotHealthy looks at both halves for what is missing.
+// whyNotHealthy looks at both halves for what is missing, at once, lest one that hangs uses up the other's time.
 func (w *work) whyNotHealthy(ctx context.Context, waited time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), explainTimeout)
 	defer cancel()
-	var b strings.Builder
-	fmt.Fprintf(&b, "the tunnel of instance %s did not become healthy within %s", w.id, waited.Round(100*time.Millisecond))
+	var server, clients strings.Builder
+	var looking sync.WaitGroup
+	if w.agent != nil {
+		looking.Go(func() {
+			c, err := w.agent.Get(ctx, w.id)
+			logs, logErr := w.agent.Logs(ctx, w.id, client.LogQuery{Lines: logTail})
+			describe(&clients, "client half on "+w.agent.URL(), c.Status, c.Conditions, err, logs, logErr)
+		})
+	}
 	inst, err := w.mgr.Get(ctx, w.id)
 	logs, logErr := w.mgr.Logs(ctx, w.id, client.LogQuery{Lines: logTail})
-	describe(&b, "server half on "+w.mgr.URL(), inst.Status, inst.Conditions, err, logs, logErr)
-	if w.agent != nil {
-		c, err := w.agent.Get(ctx, w.id)
-		logs, logErr := w.agent.Logs(ctx, w.id, client.LogQuery{Lines: logTail})
-		describe(&b, "client half on "+w.agent.URL(), c.Status, c.Conditions, err, logs, logErr)
-	}
-	return fmt.Errorf("%s", b.String())
+	describe(&server, "server half on "+w.mgr.URL(), inst.Status, inst.Conditions, err, logs, logErr)
+	looking.Wait()
+	return fmt.Errorf("the tunnel of instance %s did not become healthy within %s%s%s", w.id, waited.Round(100*time.Millisecond), &server, &clients)
 }
 
 func describe(b *strings.Builder, half string, status api.Status, conditions []api.Condition, err error, logs api.Logs, logErr error) {

@@ -7,6 +7,7 @@ package provider
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"time"
 
@@ -51,9 +52,10 @@ func defaultLimits() limits {
 
 // ratholeProvider implements provider.Provider.
 type ratholeProvider struct {
-	version string
-	getenv  func(string) string
-	limits  limits
+	version   string
+	getenv    func(string) string
+	limits    limits
+	transport http.RoundTripper // for tests; nil: each client's own
 }
 
 var (
@@ -71,10 +73,11 @@ func New(version string) func() provider.Provider {
 }
 
 type providerModel struct {
-	ManagerURL  types.String `tfsdk:"manager_url"`
-	Token       types.String `tfsdk:"token"`
-	AgentToken  types.String `tfsdk:"agent_token"`
-	AgentTokens types.Map    `tfsdk:"agent_tokens"`
+	ManagerURL   types.String `tfsdk:"manager_url"`
+	Token        types.String `tfsdk:"token"`
+	AgentToken   types.String `tfsdk:"agent_token"`
+	AgentTokens  types.Map    `tfsdk:"agent_tokens"`
+	ForceDestroy types.Bool   `tfsdk:"force_destroy"`
 }
 
 // Metadata implements provider.Provider.
@@ -106,6 +109,11 @@ func (p *ratholeProvider) Schema(_ context.Context, _ provider.SchemaRequest, re
 				Optional:            true, Sensitive: true, ElementType: types.StringType,
 				Validators: []validator.Map{mapvalidator.KeysAre(serviceURL{})},
 			},
+			"force_destroy": schema.BoolAttribute{
+				MarkdownDescription: "Destroy the server half of an instance even if its agent cannot be reached, for hosts that will never answer again. The client is " +
+					"then left behind on its host, without a server. `force_destroy` of a resource goes before it. Default `false`.",
+				Optional: true,
+			},
 		},
 	}
 }
@@ -128,8 +136,8 @@ func (p *ratholeProvider) Configure(ctx context.Context, req provider.ConfigureR
 		agentToken: p.orEnv(cfg.AgentToken, envAgentToken),
 		tokens:     map[string]types.String{}, tokensUnknown: cfg.AgentTokens.IsUnknown(),
 		userAgent: "terraform-provider-rathole/" + p.version + " Terraform/" + req.TerraformVersion,
-		limits:    p.limits,
-		agents:    map[string]*agent{}, warned: map[string]bool{}, replaced: map[string]string{},
+		limits:    p.limits, transport: p.transport, forceDestroy: cfg.ForceDestroy,
+		agents: map[string]*agent{}, warned: map[string]bool{}, replaced: map[string]string{},
 	}
 	for url, token := range tokens {
 		c.tokens[canonical(url)] = token

@@ -15,8 +15,9 @@ const (
 	maxPause   = 2 * time.Second
 )
 
-// persist repeats a call while its error may pass and ctx lasts. also tells of further errors that may pass. When the time
-// is over, the error is what a service last said, not that the time was over.
+// persist repeats a call while its error may pass and ctx lasts. also tells of further errors that may pass. A service that
+// asks to be left alone is, and if that takes longer than ctx lasts, its error is given at once. When the time is over, the
+// error is what a service last said, not that the time was over.
 func persist(ctx context.Context, do func(context.Context) error, also ...func(error) bool) error {
 	var said error
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
@@ -31,7 +32,7 @@ func persist(ctx context.Context, do func(context.Context) error, also ...func(e
 			return err
 		}
 		said = err
-		if !mayPass(err, also) || !sleep(ctx, pause/2+rand.N(pause)) {
+		if !mayPass(err, also) || !sleep(ctx, max(pause/2+rand.N(pause), client.RetryAfter(err))) {
 			return err
 		}
 	}
@@ -46,8 +47,11 @@ func mayPass(err error, also []func(error) bool) bool {
 	return client.IsTransient(err)
 }
 
-// sleep returns false when ctx ends first.
+// sleep returns false, at once, when ctx would end first.
 func sleep(ctx context.Context, d time.Duration) bool {
+	if until, ok := ctx.Deadline(); ok && time.Until(until) < d {
+		return false
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -52,6 +52,12 @@ func (e *transportError) Error() string {
 	if errors.As(err, &u) {
 		err = u.Err // without the method and the URL, which this error tells better
 	}
+	switch { // not "cannot be reached": it may well be
+	case errors.Is(err, context.Canceled):
+		return fmt.Sprintf("%s %s was not waited for: the call was interrupted", e.kind, e.url)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("%s %s did not answer in time", e.kind, e.url)
+	}
 	return fmt.Sprintf("%s %s cannot be reached: %v", e.kind, e.url, err)
 }
 
