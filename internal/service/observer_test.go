@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,11 +24,13 @@ type sky struct {
 	seen  map[string]Observed
 	looks int
 	told  []string // "id type(reason)"
+	// asked is called whenever a unit is assessed, for its messages too.
+	asked func(explain bool)
 }
 
 func newSky(t *testing.T, ids ...string) (*sky, *Observer[struct{}]) {
 	t.Helper()
-	s := &sky{views: map[string]view{}, seen: map[string]Observed{}}
+	s := &sky{views: map[string]view{}, seen: map[string]Observed{}, asked: func(bool) {}}
 	for _, id := range ids {
 		v := view{}
 		v.Record.ID, v.Record.UID, v.Record.Desired = id, "uid of "+id, supervisor.Running
@@ -56,7 +59,8 @@ func newSky(t *testing.T, ids ...string) (*sky, *Observer[struct{}]) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.looks++
-			return func(v view, _ Eye) Observed {
+			return func(v view, eye Eye) Observed {
+				s.asked(eye.Explain)
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				o := s.seen[v.Record.ID]
@@ -350,6 +354,35 @@ func TestALossIsConfirmedSoon(t *testing.T) {
 		defer s.mu.Unlock()
 		if want := []string{"one connected", "one healthy", "one client_lost(client_lost)", "one down(client_lost)"}; !slices.Equal(s.told, want) {
 			return fmt.Errorf("told %q", s.told)
+		}
+		return nil
+	})
+}
+
+// TestAnAssessmentMayWaitForTheSupervisor has each assessment wait until somebody else has told of an event, as one does that
+// notes a unit's first connection: the supervisor tells of its events while nobody else may write to the unit.
+func TestAnAssessmentMayWaitForTheSupervisor(t *testing.T) {
+	t.Parallel()
+	s, o := newSky(t, "one")
+	o.Heard(api.Event{ServerID: "one", Type: api.EventCreated, Time: time.Now()})
+	var explained atomic.Bool
+	s.asked = func(explain bool) {
+		told := make(chan struct{})
+		go func() {
+			defer close(told)
+			o.Heard(api.Event{ServerID: "another", Type: api.EventDown})
+			o.Poke("another")
+		}()
+		<-told
+		explained.Store(explained.Load() || explain)
+	}
+	s.show("one", api.StatusHealthy, api.Condition{Type: api.ClientConnected, Status: api.True})
+	run(t, o)
+	wait.Eventually(t, 10*time.Second, func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if want := []string{"one connected", "one healthy"}; !slices.Equal(s.told, want) || !explained.Load() {
+			return fmt.Errorf("told %q, explained %v", s.told, explained.Load())
 		}
 		return nil
 	})

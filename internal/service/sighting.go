@@ -92,7 +92,12 @@ func aspectOf(t api.EventType) (aspect int, ok bool) {
 // began earlier has found is not news.
 func (o *Observer[S]) record(v supervisor.View[S], taken time.Time, assess Assess[S], eye Eye) Observed {
 	now := assess(v, eye)
+	if !eye.Explain && o.mayBeNews(v, now) {
+		eye.Explain = true
+		now = assess(v, eye)
+	}
 	id := v.Record.ID
+	// From here on nothing is called that may wait for the supervisor, which tells of its events while it holds a unit.
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := o.units[id]
@@ -117,11 +122,6 @@ func (o *Observer[S]) record(v supervisor.View[S], taken time.Time, assess Asses
 		if !s.isNews(aspect, f.word, taken) {
 			continue
 		}
-		if !eye.Explain {
-			eye.Explain = true
-			facts = factsOf(assess(v, eye), s.told)
-			f = facts[aspect]
-		}
 		s.told[aspect] = f.word
 		if f.word != "" {
 			o.cfg.Tell(api.Event{ServerID: id, Type: f.word, Reason: f.reason, Message: f.message})
@@ -132,6 +132,22 @@ func (o *Observer[S]) record(v supervisor.View[S], taken time.Time, assess Asses
 		o.nudge()
 	}
 	return now
+}
+
+// mayBeNews tells whether what was seen of a unit differs from what was told of it, so that it deserves messages.
+func (o *Observer[S]) mayBeNews(v supervisor.View[S], now Observed) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.units[v.Record.ID]
+	if s == nil {
+		return false // the first look at what was there before tells nothing
+	}
+	for aspect, f := range factsOf(now, s.told) {
+		if f.word != s.told[aspect] && (s.whole || s.uid != "" || s.told[aspect] != "") {
+			return true
+		}
+	}
+	return false
 }
 
 // begins tells whether a unit's first process is on its way.
