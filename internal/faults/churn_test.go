@@ -23,6 +23,9 @@ const (
 	churnSeconds = 15
 	// pace is the pause between two creates, and so between two deletes.
 	pace = 100 * time.Millisecond
+	// atOnce is how many tunnels are alive at most, beside the busy ones: a machine that does not keep pace would run out of
+	// control ports.
+	atOnce = 40
 	// samples are how many are taken over a run, as far as the machine keeps pace, and enough of them are taken in any case.
 	samples, enoughSamples = 32, 20
 )
@@ -99,6 +102,7 @@ func (c *churn) run(t *testing.T, d time.Duration) (findings []string) {
 	t.Helper()
 	var (
 		tunnels sync.WaitGroup
+		slots   = make(chan struct{}, atOnce)
 		x       []float64
 		y       = map[string][]float64{} // by measure of a service
 	)
@@ -107,7 +111,11 @@ func (c *churn) run(t *testing.T, d time.Duration) (findings []string) {
 	defer next.Stop()
 	for number := 1; time.Since(begin) < d || len(x) < enoughSamples; number++ {
 		<-next.C
-		tunnels.Go(func() { c.note(c.live(t, fmt.Sprintf("churn%d", number))) })
+		slots <- struct{}{}
+		tunnels.Go(func() {
+			c.note(c.live(t, fmt.Sprintf("churn%d", number)))
+			<-slots
+		})
 		if number%max(1, int(d/pace)/samples) == 0 {
 			tunnels.Wait()
 			x = append(x, float64(number))
