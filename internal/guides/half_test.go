@@ -1,14 +1,20 @@
 package guides_test
 
 import (
+	"bytes"
+	"context"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/wait"
 )
 
 func whenHalfFails(t *testing.T, bin, page string) {
@@ -23,6 +29,18 @@ func whenHalfFails(t *testing.T, bin, page string) {
 		}
 		g.mustBeEmpty(t)
 	}
+	args := g.manager.args
+	g.events["a firewall closes the control ports"] = func(t *testing.T) {
+		g.manager.kill(t)
+		g.manager.args = append(slices.Clone(args), "--public-host", testkit.Address(t).String()) // where clients are refused, too
+		g.manager.start(t)
+	}
+	g.events["the firewall is open"] = func(t *testing.T) {
+		g.manager.kill(t)
+		g.manager.args = args
+		g.manager.start(t)
+	}
+	g.events["Ctrl-C is pressed while an apply waits, with more patience"] = g.interrupt
 	var (
 		killed atomic.Int32
 		direct string // main.tf without a proxy
@@ -69,4 +87,38 @@ func whenHalfFails(t *testing.T, bin, page string) {
 	}
 	g.follow(t)
 	g.mustBeEmpty(t)
+}
+
+// interrupt presses Ctrl-C when an apply has made the server half of srv-one, and waits until Terraform has ended.
+func (g *guide) interrupt(t *testing.T) {
+	patient := strings.Replace(g.read(t, "main.tf"), `create = "5s"`, `create = "5m"`, 1)
+	impatient := g.read(t, "main.tf")
+	g.write(t, "main.tf", patient)
+	var out bytes.Buffer
+	cmd := g.cli.Command(t, "apply", "-auto-approve")
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	wait.Eventually(t, 30*time.Second, func() error {
+		_, err := g.agents[0].Get(t.Context(), "srv-one")
+		return err
+	})
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Errorf("the apply succeeded:\n%s", out.String())
+		}
+	case <-ctx.Done():
+		t.Fatal("Terraform does not end")
+	}
+	g.said = out.String()
+	g.write(t, "main.tf", impatient)
 }
