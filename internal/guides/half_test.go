@@ -42,12 +42,13 @@ func whenHalfFails(t *testing.T, bin, page string) {
 	}
 	g.events["Ctrl-C is pressed while an apply waits, with more patience"] = g.interrupt
 	var (
+		armed  atomic.Bool
 		killed atomic.Int32
 		direct string // main.tf without a proxy
 	)
 	g.events["the provider will be killed after the server half is made"] = func(t *testing.T) {
 		proxy := testkit.Proxy(t, "http://"+g.manager.listen, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			if r.Method != http.MethodPost || r.URL.Query().Get("dry_run") != "" || killed.Load() > 0 {
+			if r.Method != http.MethodPost || r.URL.Query().Get("dry_run") != "" || !armed.CompareAndSwap(true, false) {
 				next.ServeHTTP(w, r)
 				return
 			}
@@ -55,6 +56,7 @@ func whenHalfFails(t *testing.T, bin, page string) {
 			killed.Add(g.cli.KillProvider(t))
 		})
 		direct = g.read(t, "main.tf")
+		armed.Store(true)
 		g.write(t, "main.tf", strings.Replace(direct, "http://"+g.manager.listen, proxy, 1))
 	}
 	g.events["the provider was killed once"] = func(t *testing.T) {
