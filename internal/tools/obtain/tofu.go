@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -67,7 +66,6 @@ func (o Options) byGo(ctx context.Context, executable string) error {
 	cmd := exec.CommandContext(ctx, compiler[0], "build", "-modfile=tools/tofu/go.mod", "-buildvcs=false", "-trimpath",
 		"-ldflags", "-s -w -X github.com/opentofu/opentofu/version.dev=no", "-o", executable, "github.com/opentofu/opentofu/cmd/tofu")
 	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	cmd.Stdout, cmd.Stderr = said, said
 	endsWithCaller(cmd)
 	if err := cmd.Run(); err != nil {
