@@ -23,7 +23,7 @@ func NewAgent(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{remote: r}
-	a.reads = newReads(a.Get, a.List, func(c api.Client) string { return c.ServerID })
+	a.reads = newReads(fewClients, a.Get, a.List, func(c api.Client) string { return c.ServerID })
 	r.changed = a.reads.forget
 	return a, nil
 }

@@ -27,7 +27,7 @@ func NewManager(cfg Config) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{remote: r}
-	m.reads = newReads(m.Get, func(ctx context.Context) ([]api.Instance, error) { return m.List(ctx, "", "") }, func(i api.Instance) string { return i.ServerID })
+	m.reads = newReads(fewInstances, m.Get, func(ctx context.Context) ([]api.Instance, error) { return m.List(ctx, "", "") }, func(i api.Instance) string { return i.ServerID })
 	r.changed = m.reads.forget
 	return m, nil
 }

@@ -6,12 +6,14 @@ import (
 	"time"
 )
 
-// A refresh reads each instance for itself, a thousand within seconds. The first fewReads in a row, without a pause of
+// A refresh reads each instance for itself, a thousand within seconds. The first few in a row, without a pause of
 // readsFresh, are read one by one; from then on a list of all answers them, which may be readsFresh old. So a refresh of a
-// few never lists thousands, and a refresh of thousands takes tens of requests.
+// few never lists thousands, and a refresh of thousands takes tens of requests. There are many agents, with some of the
+// clients each, so that their lists are shorter and their first reads add up.
 const (
-	fewReads   = 10
-	readsFresh = time.Second
+	fewInstances = 10
+	fewClients   = 3
+	readsFresh   = time.Second
 )
 
 // reads gives many concurrent readers of single things one list call.
@@ -19,6 +21,7 @@ type reads[T any] struct {
 	get  func(ctx context.Context, id string) (T, error)
 	list func(ctx context.Context) ([]T, error)
 	id   func(T) string
+	few  int // read one by one
 
 	mu      sync.Mutex
 	last    time.Time    // when something was read
@@ -30,8 +33,8 @@ type reads[T any] struct {
 }
 
 // newReads makes a reads of the two ways to read and what names a thing.
-func newReads[T any](get func(ctx context.Context, id string) (T, error), list func(ctx context.Context) ([]T, error), id func(T) string) *reads[T] {
-	return &reads[T]{get: get, list: list, id: id}
+func newReads[T any](few int, get func(ctx context.Context, id string) (T, error), list func(ctx context.Context) ([]T, error), id func(T) string) *reads[T] {
+	return &reads[T]{few: few, get: get, list: list, id: id}
 }
 
 // read reads one thing. That there is none is always the service's own answer for that one, never its absence from a list.
@@ -62,7 +65,7 @@ func (r *reads[T]) many() bool {
 	}
 	r.last = now
 	r.row++
-	return r.row > fewReads
+	return r.row > r.few
 }
 
 // listedOne looks a thing up in a fresh list. One caller asks for it, the others wait; if it fails, each goes its own way.

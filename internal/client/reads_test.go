@@ -17,7 +17,7 @@ type library struct {
 }
 
 func (l *library) reads() *reads[string] {
-	return newReads(
+	return newReads(fewInstances,
 		func(_ context.Context, id string) (string, error) {
 			l.gets.Add(1)
 			for _, b := range l.books {
@@ -71,16 +71,16 @@ func TestReadsOfManyShareAList(t *testing.T) {
 	t.Parallel()
 	l := newLibrary(1000)
 	l.readAll(t, l.reads())
-	if gets, lists := l.gets.Load(), l.lists.Load(); gets > 2*fewReads || lists < 1 || gets+lists > 50 {
+	if gets, lists := l.gets.Load(), l.lists.Load(); gets > 2*fewInstances || lists < 1 || gets+lists > 50 {
 		t.Errorf("%d gets and %d lists for 1000 reads", gets, lists)
 	}
 }
 
 func TestReadsOfAFewAreReadOneByOne(t *testing.T) {
 	t.Parallel()
-	l := newLibrary(fewReads)
+	l := newLibrary(fewInstances)
 	l.readAll(t, l.reads())
-	if gets, lists := l.gets.Load(), l.lists.Load(); gets != fewReads || lists != 0 {
+	if gets, lists := l.gets.Load(), l.lists.Load(); gets != fewInstances || lists != 0 {
 		t.Errorf("%d gets and %d lists", gets, lists)
 	}
 }
