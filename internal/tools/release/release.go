@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -38,9 +39,14 @@ func Check(dir string) (version string, err error) {
 	}
 	manifest := fmt.Sprintf("%s_%s_manifest.json", Name, version)
 	errs := []error{checkManifest(dir, manifest, sums)}
-	for _, platform := range Platforms() {
-		name := fmt.Sprintf("%s_%s_%s.zip", Name, version, platform)
-		errs = append(errs, checkZip(dir, name, version, platform, sums))
+	platforms := Platforms()
+	for name := range sums { // what more there is must be as good
+		if platform, ok := platformOf(name, version); ok && !slices.Contains(platforms, platform) {
+			platforms = append(platforms, platform)
+		}
+	}
+	for _, platform := range platforms {
+		errs = append(errs, checkZip(dir, zipName(version, platform), version, platform, sums))
 	}
 	for name, want := range sums {
 		if name != manifest { // the file itself lies at the project's root, and is uploaded under this name
@@ -48,6 +54,17 @@ func Check(dir string) (version string, err error) {
 		}
 	}
 	return version, errors.Join(errs...)
+}
+
+// zipName is the registry's for a platform, such as linux_amd64.
+func zipName(version, platform string) string {
+	return fmt.Sprintf("%s_%s_%s.zip", Name, version, platform)
+}
+
+func platformOf(zip, version string) (platform string, ok bool) {
+	rest, begins := strings.CutPrefix(zip, Name+"_"+version+"_")
+	platform, ends := strings.CutSuffix(rest, ".zip")
+	return platform, begins && ends
 }
 
 // readSums reads lines of a SHA-256 in hex and a name.

@@ -18,7 +18,7 @@ func built(t *testing.T, change func(files map[string][]byte)) string {
 	dist := filepath.Join(root, "dist")
 	manifest := []byte(`{"version": 1, "metadata": {"protocol_versions": ["6.0"]}}`)
 	files := map[string][]byte{}
-	for _, platform := range Platforms() {
+	for _, platform := range append(Platforms(), "freebsd_386") {
 		var b bytes.Buffer
 		archive := zip.NewWriter(&b)
 		name := Name + "_v1.2.3"
@@ -34,7 +34,7 @@ func built(t *testing.T, change func(files map[string][]byte)) string {
 		if err != nil || archive.Close() != nil {
 			t.Fatal(err)
 		}
-		files[fmt.Sprintf("%s_1.2.3_%s.zip", Name, platform)] = b.Bytes()
+		files[zipName("1.2.3", platform)] = b.Bytes()
 	}
 	var sums strings.Builder
 	for name, text := range files {
@@ -62,11 +62,12 @@ func TestCheck(t *testing.T) {
 		change func(files map[string][]byte)
 		says   string
 	}{
-		"as it should be":    {func(map[string][]byte) {}, ""},
-		"no sums":            {func(f map[string][]byte) { delete(f, sums) }, "there must be one"},
-		"no zip":             {func(f map[string][]byte) { delete(f, linux) }, "no such file"},
-		"zip changed":        {func(f map[string][]byte) { f[linux] = f[Name+"_1.2.3_linux_arm64.zip"][:100] }, linux},
-		"another executable": {func(f map[string][]byte) { f[linux] = f[Name+"_1.2.3_windows_amd64.zip"] }, "holds no " + Name + "_v1.2.3"},
+		"as it should be":                 {func(map[string][]byte) {}, ""},
+		"no sums":                         {func(f map[string][]byte) { delete(f, sums) }, "there must be one"},
+		"no zip":                          {func(f map[string][]byte) { delete(f, linux) }, "no such file"},
+		"zip changed":                     {func(f map[string][]byte) { f[linux] = f[Name+"_1.2.3_linux_arm64.zip"][:100] }, linux},
+		"another executable":              {func(f map[string][]byte) { f[linux] = f[Name+"_1.2.3_windows_amd64.zip"] }, "holds no " + Name + "_v1.2.3"},
+		"one that need not be there, too": {func(f map[string][]byte) { f[zipName("1.2.3", "freebsd_386")] = f[zipName("1.2.3", "windows_amd64")] }, "freebsd_386.zip holds no"},
 		"zip without a sum": {func(f map[string][]byte) {
 			f[sums] = bytes.ReplaceAll(f[sums], []byte("linux_amd64"), []byte("linux_mips"))
 		}, "has no checksum"},
