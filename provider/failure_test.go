@@ -279,10 +279,8 @@ func TestMovedAgent(t *testing.T) {
 	for name, dead := range map[string]bool{"old agent answers": false, "old agent dead": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f, other := newFake(t), newFake(t)
+			f := newFake(t)
 			b := f.backend()
-			// The other agent belongs to the same world: what runs there counts as connected.
-			other.agent.mux = f.agent.mux
 			at := func(url string) string {
 				return b.provider() + b.bare("test", "srv", b.game()+hasty+fmt.Sprintf("agent_url = %q\n", url))
 			}
@@ -294,7 +292,7 @@ func TestMovedAgent(t *testing.T) {
 							f.agent.fail("*", fault{cut: true})
 						}
 					},
-					Config:            at(other.agent.URL),
+					Config:            at(f.second.URL),
 					ConfigPlanChecks:  planned(plancheck.ResourceActionUpdate),
 					ConfigStateChecks: []statecheck.StateCheck{expect("status", knownvalue.StringExact("healthy")), inSync()},
 					Check: func(*terraform.State) error {
@@ -304,13 +302,13 @@ func TestMovedAgent(t *testing.T) {
 						if rotations := f.manager.seen(rotateRoute); dead != (rotations == 1) {
 							return fmt.Errorf("%d rotations; a client that could not be stopped, and no other, must be shut out", rotations)
 						}
-						if n := other.agent.seen(configureRoute); n != 1 {
+						if n := f.second.seen(configureRoute); n != 1 {
 							return fmt.Errorf("configured %d times on the new agent, want 1", n)
 						}
 						return nil
 					},
 				},
-				resource.TestStep{PreConfig: f.agent.mend, Config: at(other.agent.URL), PlanOnly: true},
+				resource.TestStep{PreConfig: f.agent.mend, Config: at(f.second.URL), PlanOnly: true},
 			)
 		})
 	}

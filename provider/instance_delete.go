@@ -36,6 +36,7 @@ func (r *instanceResource) Delete(ctx context.Context, req resource.DeleteReques
 	if ours, ok := r.stillOurs(ctx, mgr, state, req.Private, &resp.Diagnostics); !ok || !ours {
 		return
 	}
+	next := instanceKept
 	if url := state.AgentURL.ValueString(); url != "" {
 		force := r.forced(state)
 		patience := timeout
@@ -49,14 +50,12 @@ func (r *instanceResource) Delete(ctx context.Context, req resource.DeleteReques
 		} else if err != nil {
 			resp.Diagnostics.AddWarning("Client left behind", explain(err)+"\n\nforce_destroy is set, so the server half is removed all the same. "+
 				"If that host comes back, its client keeps trying to reach a server that is gone; stop it on the agent.")
+		} else {
+			next = "Its client is stopped. " + next
 		}
 	}
 	err = persist(ctx, func(ctx context.Context) error { return mgr.Delete(ctx, id) })
 	if err != nil && !client.IsNotFound(err) {
-		next := instanceKept
-		if state.AgentURL.ValueString() != "" {
-			next = "Its client is stopped. " + next
-		}
 		fail(&resp.Diagnostics, "Unable to delete instance", err, next)
 	}
 }

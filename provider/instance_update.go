@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -47,7 +48,7 @@ func (r *instanceResource) Update(ctx context.Context, req resource.UpdateReques
 	defer cancel()
 	u := &update{
 		work:     &work{connections: r.connections, mgr: mgr, agent: agent, id: plan.ServerID.ValueString(), key: uuid.NewString()},
-		resource: r, prior: prior, plan: plan, state: &resp.State, diags: &resp.Diagnostics,
+		patience: timeout, resource: r, prior: prior, plan: plan, state: &resp.State, diags: &resp.Diagnostics,
 	}
 	u.run(ctx)
 }
@@ -56,6 +57,7 @@ func (r *instanceResource) Update(ctx context.Context, req resource.UpdateReques
 type update struct {
 	*work
 	resource    *instanceResource
+	patience    time.Duration // what the whole update may take
 	prior, plan instanceModel
 	state       *tfsdk.State
 	diags       *diag.Diagnostics
@@ -93,7 +95,7 @@ func (u *update) run(ctx context.Context) {
 		}
 	case u.agent == nil && u.plan.AgentURL.ValueString() != "": // disabled
 		u.keep(ctx, inst, hash, clientHalf+"not stopped yet")
-		if err := u.stop(ctx, u.plan.AgentURL.ValueString()); err != nil {
+		if err := u.resource.stopClient(ctx, u.plan.AgentURL.ValueString(), u.id, u.patience); err != nil {
 			fail(u.diags, "Unable to stop client", err, "The server half is disabled, and its client still runs, as far as is known. Mend the cause and apply again: the client is stopped.")
 			return
 		}
@@ -131,7 +133,7 @@ func (u *update) leaveOldAgent(ctx context.Context) bool {
 		return true
 	}
 	old := u.prior.AgentURL.ValueString()
-	err := u.stop(ctx, old)
+	err := u.leave(ctx, old)
 	if err != nil && !unreachable(err) {
 		fail(u.diags, "Unable to stop client", err, nothingChanged)
 		return false
@@ -162,8 +164,9 @@ func (u *update) fence(ctx context.Context, unreached error) bool {
 	return true
 }
 
-// stop ends the client on an agent. One that cannot be reached is not waited for as long as the whole update may take.
-func (u *update) stop(ctx context.Context, url string) error {
+// leave ends the client on an agent that it moves away from. One that cannot be reached is not waited for as long as the whole
+// update may take.
+func (u *update) leave(ctx context.Context, url string) error {
 	return u.resource.stopClient(ctx, url, u.id, u.resource.shortly(ctx))
 }
 

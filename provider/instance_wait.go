@@ -21,7 +21,7 @@ const logTail = 20
 // line.
 func (w *work) awaitHealthy(ctx context.Context) (api.Instance, error) {
 	begun := time.Now()
-	for {
+	for least := firstPause; ; least = min(2*least, maxPause) {
 		turn := w.limits.poll
 		if until, ok := ctx.Deadline(); ok {
 			turn = max(time.Millisecond, min(turn, time.Until(until)).Round(time.Millisecond))
@@ -35,11 +35,7 @@ func (w *work) awaitHealthy(ctx context.Context) (api.Instance, error) {
 			return inst, fmt.Errorf("waiting for the tunnel: %w", err)
 		}
 		// A manager that answers at once, or not at all, must not be asked without a pause.
-		pause := client.RetryAfter(err)
-		if time.Since(asked) < firstPause {
-			pause = max(pause, firstPause)
-		}
-		if ctx.Err() != nil || !sleep(ctx, pause) {
+		if ctx.Err() != nil || !sleep(ctx, max(client.RetryAfter(err), least-time.Since(asked))) {
 			return inst, w.whyNotHealthy(ctx, time.Since(begun))
 		}
 	}

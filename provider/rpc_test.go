@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-framework/providerserver"
@@ -37,16 +38,30 @@ func (v values) with(o values) values {
 // newRPC configures a provider.
 func newRPC(t *testing.T, env map[string]string, config values) *rpc {
 	t.Helper()
-	r := &rpc{ProviderServer: providerserver.NewProtocol6(testProvider(env))(), t: t}
-	schemas, err := r.GetProviderSchema(t.Context(), &tfprotov6.GetProviderSchemaRequest{})
-	r.must(err, schemas.Diagnostics)
-	r.schema = schemas.ResourceSchemas["rathole_instance"].ValueType().(tftypes.Object)
+	return configure(t, providerserver.NewProtocol6(testProvider(env))(), config)
+}
+
+// configure configures a server of the provider.
+func configure(t *testing.T, server tfprotov6.ProviderServer, config values) *rpc {
+	t.Helper()
+	r := &rpc{ProviderServer: server, t: t}
+	resource, provider := schemaTypes()
+	r.schema = resource
 	resp, err := r.ConfigureProvider(t.Context(), &tfprotov6.ConfigureProviderRequest{
-		Config: r.encode(schemas.Provider.ValueType(), config), TerraformVersion: "1.11.4",
+		Config: r.encode(provider, config), TerraformVersion: "1.11.4",
 	})
 	r.must(err, resp.Diagnostics)
 	return r
 }
+
+// schemaTypes gives the types of a rathole_instance and of the provider block, asked for once.
+var schemaTypes = sync.OnceValues(func() (resource tftypes.Object, provider tftypes.Type) {
+	schemas, err := providerserver.NewProtocol6(testProvider(nil))().GetProviderSchema(context.Background(), &tfprotov6.GetProviderSchemaRequest{})
+	if err != nil {
+		panic(err)
+	}
+	return schemas.ResourceSchemas["rathole_instance"].ValueType().(tftypes.Object), schemas.Provider.ValueType()
+})
 
 // on configures a provider for a backend.
 func (b backend) rpc(t *testing.T) *rpc {
@@ -104,9 +119,9 @@ func (r *rpc) must(err error, diags []*tfprotov6.Diagnostic) {
 	}
 }
 
-// plan plans a change of prior (nil: none) to a configuration, as Terraform proposes it: what the configuration leaves out
+// planned plans a change of prior (nil: none) to a configuration, as Terraform proposes it: what the configuration leaves out
 // keeps its prior value if the provider computes it.
-func (r *rpc) plan(prior *tftypes.Value, config values) (tftypes.Value, []*tfprotov6.Diagnostic) {
+func (r *rpc) planned(ctx context.Context, prior *tftypes.Value, config values, h held) *tfprotov6.PlanResourceChangeResponse {
 	r.t.Helper()
 	was := tftypes.NewValue(r.schema, nil)
 	proposed := r.object(config)
@@ -121,17 +136,24 @@ func (r *rpc) plan(prior *tftypes.Value, config values) (tftypes.Value, []*tfpro
 		}
 		proposed = tftypes.NewValue(r.schema, merged)
 	}
-	resp, err := r.PlanResourceChange(r.t.Context(), &tfprotov6.PlanResourceChangeRequest{
-		TypeName: "rathole_instance", PriorState: r.dynamic(r.schema, was),
+	resp, err := r.PlanResourceChange(ctx, &tfprotov6.PlanResourceChangeRequest{
+		TypeName: "rathole_instance", PriorState: r.dynamic(r.schema, was), PriorPrivate: h.private, PriorIdentity: h.identity,
 		ProposedNewState: r.dynamic(r.schema, proposed), Config: r.dynamic(r.schema, r.object(config)),
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	return resp
+}
+
+// plan plans a change of prior (nil: none) to a configuration.
+func (r *rpc) plan(prior *tftypes.Value, config values) (tftypes.Value, []*tfprotov6.Diagnostic) {
+	r.t.Helper()
+	resp := r.planned(r.t.Context(), prior, config, held{})
 	return r.decode(resp.PlannedState), resp.Diagnostics
 }
 
-// apply plans and applies.
+// apply plans and applies, and gives what the apply says.
 func (r *rpc) apply(ctx context.Context, prior *tftypes.Value, config values) (tftypes.Value, []*tfprotov6.Diagnostic) {
 	r.t.Helper()
 	planned, diags := r.plan(prior, config)
@@ -153,11 +175,8 @@ func (r *rpc) apply(ctx context.Context, prior *tftypes.Value, config values) (t
 // read refreshes a state.
 func (r *rpc) read(state tftypes.Value) (tftypes.Value, []*tfprotov6.Diagnostic) {
 	r.t.Helper()
-	resp, err := r.ReadResource(r.t.Context(), &tfprotov6.ReadResourceRequest{TypeName: "rathole_instance", CurrentState: r.dynamic(r.schema, state)})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return r.decode(resp.NewState), resp.Diagnostics
+	h, diags := r.refresh(r.t.Context(), held{state: state})
+	return h.state, diags
 }
 
 func (r *rpc) decode(d *tfprotov6.DynamicValue) tftypes.Value {

@@ -32,8 +32,8 @@ type HTTPError struct {
 
 // Error implements error.
 func (e *HTTPError) Error() string {
-	s := fmt.Sprintf("%s answered %d %s, and not as a rathole-%s does: is the URL right, or a proxy in between?",
-		e.URL, e.Status, http.StatusText(e.Status), e.Kind)
+	s := fmt.Sprintf("%s %s answered %d %s, and not as a rathole-%s does: is the URL right, or a proxy in between?",
+		e.Kind, e.URL, e.Status, http.StatusText(e.Status), e.Kind)
 	if e.Snippet != "" {
 		s += fmt.Sprintf(" It said: %q", e.Snippet)
 	}
