@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"path/filepath"
 	"sync"
 
@@ -43,6 +44,7 @@ type Agent struct {
 	logs     *service.LogWatch[spec]
 	healing  *service.Healing
 	games    *games
+	ends     *service.EndWatch[spec]
 	links    *links
 }
 
@@ -110,6 +112,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		wg.Go(func() { a.logs.Run(ctx) })
 		wg.Go(func() { a.games.run(ctx) })
 		wg.Go(func() { a.links.run(ctx) })
+		wg.Go(func() { a.ends.Run(ctx) })
 		wg.Go(func() { a.reach.run(ctx) })
 		a.observer.Run(ctx)
 	})
@@ -127,13 +130,14 @@ func (a *Agent) observe() {
 	}
 	a.links = newLinks()
 	a.watcher = &watcher{healing: a.healing, links: a.links}
+	a.games.here, a.games.gone = &a.watcher.here, make(chan []netip.AddrPort, 1)
 	a.observer = service.NewObserver(service.ObserverConfig[spec]{
 		List: a.sup.List, Get: a.sup.Get, Look: a.watcher.look, Tell: a.history.Tell, Log: a.cfg.Log, Looked: a.metrics.Looked,
 	})
 	a.links.list, a.links.get, a.links.poke, a.links.restart = a.sup.List, a.sup.Get, a.observer.Poke, a.renew
 	a.links.healing, a.links.log = a.healing, a.cfg.Log
 	a.logs = &service.LogWatch[spec]{
-		List: a.sup.List, Tell: a.history.Tell, Poke: a.observer.Poke, Log: a.cfg.Log,
+		List: a.sup.List, Tell: a.history.Tell, Poke: a.observer.Poke, Linked: a.observer.Linked, Log: a.cfg.Log,
 		Warnings: map[rathole.Kind]string{
 			rathole.KindConfigInvalid:    "the engine refuses its new config, and goes on with the one that it has",
 			rathole.KindAuthFailed:       "the server refuses the service's token: hand this agent the instance's newest client config",
@@ -144,6 +148,7 @@ func (a *Agent) observe() {
 			rathole.KindHandshakeFailed:  "the two sides do not speak the same transport, or their keys differ",
 		},
 	}
+	a.ends = &service.EndWatch[spec]{Observer: a.observer, Of: (&ends{list: a.sup.List, games: a.games}).lostBy, Log: a.cfg.Log}
 	a.history.Observer = a.observer
 	a.history.Remember()
 }

@@ -8,8 +8,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
@@ -19,15 +19,17 @@ import (
 )
 
 const (
-	// gamePeriod is how often the sockets of games are looked at: players of a game that was restarted wait so much longer at
-	// most.
-	gamePeriod = 150 * time.Millisecond
-	// A look is followed by a pause of so many times what it took, so that it stays cheap with thousands of sockets too; but of
-	// gamePeriodMax at most, for what a look takes on a busy machine is mostly waiting.
-	gameShare     = 50
-	gamePeriodMax = 300 * time.Millisecond
-	// ownPeriod is how old the list of this machine's addresses may be.
-	ownPeriod = 10 * time.Second
+	// gamePeriod is how often the sockets of all games are looked at. That one ends, the kernel tells at once (gone); where it
+	// does not, they are looked at each gamePeriodUntold.
+	gamePeriod       = time.Second
+	gamePeriodUntold = 300 * time.Millisecond
+	// awayPeriod is how often those games are looked at that went under players: they wait so much longer at most once it is
+	// back. Of one that has been away for longAway they wait up to awayPeriodLong.
+	awayPeriod     = 100 * time.Millisecond
+	awayPeriodLong = 500 * time.Millisecond
+	longAway       = 2 * time.Minute
+	// fewGames is up to how many the kernel is asked about by their ports; more of them are picked out of all.
+	fewGames = 32
 )
 
 // remedyGameRestarted mends what rathole v0.5.0 does to UDP players when their game restarts: of one who sends two datagrams
@@ -47,9 +49,13 @@ type games struct {
 	may    func(id, message string) bool
 	log    *slog.Logger
 
+	here   *machine
+	told   atomic.Bool           // the kernel tells of sockets that end
+	gone   chan []netip.AddrPort // where UDP sockets have ended that were bound
 	owners sockets.Owners
-	own    []netip.Addr // this machine's addresses
-	ownAt  time.Time
+	listed []view // what targets were made of
+	all    []gameTarget
+	madeAt time.Time
 	seen   map[gameKey]*gameSocket
 	busy   sync.Map // of client ids: a channel is being made anew
 }
@@ -66,8 +72,9 @@ type gameTarget struct {
 
 // gameSocket is what is remembered of a game.
 type gameSocket struct {
-	inodes []uint64 // of the sockets on its port when it was last there
-	away   bool     // it was there, and is not
+	inodes []uint64  // of the sockets on its port when it was last there
+	away   bool      // it was there, and is not
+	awayAt time.Time // when it was last there, while it is away
 	// flows: the client held sockets towards it when it was last seen, or since it is away.
 	flows bool
 	due   bool // it was restarted under players, and the channel is not made anew yet
@@ -77,6 +84,9 @@ type gameSocket struct {
 func (g *gameSocket) observe(inodes []uint64, flows bool) {
 	switch {
 	case len(inodes) == 0:
+		if !g.away {
+			g.awayAt = time.Now()
+		}
 		g.away = g.inodes != nil
 		g.flows = g.away && (g.flows || flows)
 		return
@@ -95,26 +105,91 @@ func (g *games) run(ctx context.Context) {
 	g.seen = map[gameKey]*gameSocket{}
 	pause := time.NewTimer(0)
 	defer pause.Stop()
+	var (
+		gone []netip.AddrPort
+		next time.Time // when all are looked at again
+	)
 	for {
 		select {
 		case <-pause.C:
+			gone = nil
+		case gone = <-g.gone:
 		case <-ctx.Done():
 			return
 		}
-		began := time.Now()
-		targets := g.targets(g.list(), began)
+		now := time.Now()
+		targets := g.targets(g.list(), now)
+		if now.Before(next) {
+			targets = g.moving(targets, gone)
+		} else {
+			next = now.Add(gamePeriod)
+			if !g.told.Load() {
+				next = now.Add(gamePeriodUntold)
+			}
+		}
 		if err := g.look(ctx, targets); err != nil && ctx.Err() == nil {
 			g.log.Error("look at the games' sockets", "error", err)
 		}
 		for _, t := range targets {
 			g.mend(ctx, t, &wg)
 		}
-		pause.Reset(min(max(gamePeriod, time.Since(began)*gameShare), gamePeriodMax))
+		pause.Reset(min(time.Until(next), g.pace()))
+	}
+}
+
+// moving are the games that went under players or are to be mended, and those at addresses where a socket has just ended.
+func (g *games) moving(targets []gameTarget, gone []netip.AddrPort) []gameTarget {
+	var some []gameTarget
+	for _, t := range targets {
+		if s := g.seen[t.gameKey]; s.isMoving() || slices.ContainsFunc(gone, func(a netip.AddrPort) bool {
+			return a.Port() == t.addr.Port() && sockets.Overlaps(a.Addr(), t.addr.Addr())
+		}) {
+			some = append(some, t)
+		}
+	}
+	return some
+}
+
+func (g *gameSocket) isMoving() bool { return g.due || g.away && g.flows }
+
+// pace is how long the next look at the games that move may be off.
+func (g *games) pace() time.Duration {
+	pace := gamePeriod
+	for _, s := range g.seen {
+		switch {
+		case !s.isMoving():
+		case s.away && time.Since(s.awayAt) > longAway:
+			pace = min(pace, awayPeriodLong)
+		default:
+			return awayPeriod
+		}
+	}
+	return pace
+}
+
+// ended takes note of sockets that have ended: one on which a game may have listened is worth a look at once.
+func (g *games) ended(list []sockets.Socket) {
+	g.told.Store(true)
+	var gone []netip.AddrPort
+	for _, s := range list {
+		if s.Protocol == api.UDP && s.Remote.Port() == 0 {
+			gone = append(gone, s.Local)
+		}
+	}
+	if len(gone) == 0 {
+		return
+	}
+	select {
+	case g.gone <- gone:
+	default: // the next look at all will see it
 	}
 }
 
 // targets are the UDP services of the clients that run, as far as they point to this machine.
 func (g *games) targets(views []view, now time.Time) []gameTarget {
+	if isSame(views, g.listed) && now.Sub(g.madeAt) < ownPeriod {
+		return g.all
+	}
 	var targets []gameTarget
 	pids := map[int]struct{}{}
 	for _, v := range views {
@@ -125,8 +200,8 @@ func (g *games) targets(views []view, now time.Time) []gameTarget {
 			if svc.Protocol != api.UDP {
 				continue
 			}
-			addr, err := netip.ParseAddrPort(strings.Replace(svc.LocalAddr, "localhost:", "127.0.0.1:", 1))
-			if err != nil || !g.isHere(addr.Addr(), now) {
+			addr, err := svc.address()
+			if err != nil || !g.here.has(addr.Addr()) {
 				continue
 			}
 			pids[v.Process.PID] = struct{}{}
@@ -143,8 +218,12 @@ func (g *games) targets(views []view, now time.Time) []gameTarget {
 	}
 	g.keepAway(views, known)
 	g.seen = known
+	g.listed, g.all, g.madeAt = views, targets, now
 	return targets
 }
+
+// isSame tells whether two lists of the supervisor are one: nothing has changed between.
+func isSame(a, b []view) bool { return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] }
 
 // keepAway keeps in mind the services of clients that do not run at this moment, but exist.
 func (g *games) keepAway(views []view, known map[gameKey]*gameSocket) {
@@ -163,16 +242,6 @@ func (g *games) keepAway(views []view, known map[gameKey]*gameSocket) {
 	}
 }
 
-func (g *games) isHere(addr netip.Addr, now time.Time) bool {
-	if addr.IsLoopback() {
-		return true
-	}
-	if now.Sub(g.ownAt) > ownPeriod {
-		g.own, g.ownAt = ownAddresses(), now
-	}
-	return slices.Contains(g.own, addr.Unmap())
-}
-
 // look asks the kernel about the sockets on the games' ports, and about those that are connected to them.
 func (g *games) look(ctx context.Context, targets []gameTarget) error {
 	if len(targets) == 0 {
@@ -182,15 +251,7 @@ func (g *games) look(ctx context.Context, targets []gameTarget) error {
 	for _, t := range targets {
 		wanted[int(t.addr.Port())] = struct{}{}
 	}
-	ports := make([]api.PortRange, 0, len(wanted))
-	for _, p := range slices.Sorted(maps.Keys(wanted)) {
-		ports = append(ports, api.PortRange{Start: p, End: p})
-	}
-	at, err := sockets.List(ctx, sockets.Query{Protocol: api.UDP, LocalPorts: ports})
-	if err != nil {
-		return err
-	}
-	to, err := sockets.List(ctx, sockets.Query{Protocol: api.UDP, States: []sockets.State{sockets.Established}, RemotePorts: ports})
+	at, to, err := aroundUDP(ctx, wanted)
 	if err != nil {
 		return err
 	}
@@ -209,6 +270,32 @@ func (g *games) look(ctx context.Context, targets []gameTarget) error {
 		g.seen[t.gameKey].observe(inodes, playing)
 	}
 	return nil
+}
+
+// aroundUDP lists the UDP sockets on some ports, and those that are connected to them.
+func aroundUDP(ctx context.Context, wanted map[int]struct{}) (at, to []sockets.Socket, err error) {
+	if len(wanted) <= fewGames {
+		ports := make([]api.PortRange, 0, len(wanted))
+		for _, p := range slices.Sorted(maps.Keys(wanted)) {
+			ports = append(ports, api.PortRange{Start: p, End: p})
+		}
+		at, err = sockets.List(ctx, sockets.Query{Protocol: api.UDP, LocalPorts: ports})
+		if err == nil {
+			to, err = sockets.List(ctx, sockets.Query{Protocol: api.UDP, States: []sockets.State{sockets.Established}, RemotePorts: ports})
+		}
+		return at, to, err
+	}
+	// The kernel's filter takes few ports, and walks its table for each question: one is cheaper.
+	_, err = sockets.List(ctx, sockets.Query{Protocol: api.UDP, Keep: func(s sockets.Socket) bool {
+		if _, is := wanted[int(s.Local.Port())]; is {
+			at = append(at, s)
+		}
+		if _, is := wanted[int(s.Remote.Port())]; is && s.State == sockets.Established {
+			to = append(to, s)
+		}
+		return false
+	}})
+	return at, to, err
 }
 
 // mend makes the channel of a service anew if that is due, and not going on already.

@@ -20,6 +20,7 @@ import (
 
 // kernelView is what the kernel says of this host's sockets, at one moment, by port.
 type kernelView struct {
+	here      *machine
 	dialled   map[int][]sockets.Socket // TCP ESTABLISHED, perhaps control channels, and SYN_SENT, by remote port
 	listening map[int][]sockets.Socket // TCP LISTEN, by local port
 	bound     map[int][]sockets.Socket // UDP, by local port
@@ -30,6 +31,7 @@ type watcher struct {
 	owners  sockets.Owners
 	healing *service.Healing
 	links   *links
+	here    machine
 	remotes
 }
 
@@ -51,6 +53,7 @@ func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec],
 		bound, err = sockets.List(ctx, sockets.Query{Protocol: api.UDP})
 	}
 	k := kernelView{
+		here:      &w.here,
 		dialled:   byPort(dialled, remote),
 		listening: byPort(listening, local), bound: byPort(bound, local),
 	}

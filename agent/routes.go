@@ -113,7 +113,7 @@ func (a *Agent) changeRoutes() {
 
 // list returns the clients that are here to stay.
 func (a *Agent) list() []view {
-	return slices.DeleteFunc(a.sup.List(), func(v view) bool { return v.Record.Desired == supervisor.Absent })
+	return slices.DeleteFunc(slices.Clone(a.sup.List()), func(v view) bool { return v.Record.Desired == supervisor.Absent })
 }
 
 func (a *Agent) answer(ctx context.Context, v view) (*clientOut, error) {

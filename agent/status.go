@@ -2,7 +2,6 @@ package agent
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -98,8 +97,8 @@ func localCondition(v view, k kernelView) api.Condition {
 	c := api.Condition{Type: api.LocalReachable, Status: api.True, Reason: "reachable", Message: "something listens on every local address"}
 	var silent, unseen []string
 	for _, svc := range v.Record.Spec.Services {
-		addr, err := netip.ParseAddrPort(strings.Replace(svc.LocalAddr, "localhost:", "127.0.0.1:", 1))
-		if err != nil || (!addr.Addr().IsLoopback() && !isOwn(addr.Addr())) {
+		addr, err := svc.address()
+		if err != nil || !k.here.has(addr.Addr()) {
 			unseen = append(unseen, svc.LocalAddr)
 			continue
 		}

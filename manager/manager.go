@@ -38,6 +38,7 @@ type Manager struct {
 	watcher  *watcher
 	history  *service.History[spec]
 	logs     *service.LogWatch[spec]
+	ends     *service.EndWatch[spec]
 	prober   *prober
 	upgrader *engine.Upgrader[spec]
 	healing  *service.Healing
@@ -107,7 +108,7 @@ func (m *Manager) observe() {
 		List: m.sup.List, Get: m.sup.Get, Look: m.watcher.look, Tell: m.history.Tell, Log: m.cfg.Log, Looked: m.metrics.Looked,
 	})
 	m.logs = &service.LogWatch[spec]{
-		List: m.sup.List, Tell: m.history.Tell, Poke: m.observer.Poke, Log: m.cfg.Log,
+		List: m.sup.List, Tell: m.history.Tell, Poke: m.observer.Poke, Linked: m.observer.Linked, Log: m.cfg.Log,
 		// Not what a stranger on the control port can cause as he likes.
 		Warnings: map[rathole.Kind]string{
 			rathole.KindConfigInvalid:  "the engine refuses its new config, and goes on with the one that it has",
@@ -116,6 +117,7 @@ func (m *Manager) observe() {
 		},
 	}
 	m.watcher.fights = m.logs.Fights
+	m.ends = &service.EndWatch[spec]{Observer: m.observer, Of: m.ports.lostBy, Log: m.cfg.Log}
 	m.history.Observer = m.observer
 	m.history.Remember()
 }
@@ -143,6 +145,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		wg.Go(func() { m.prober.run(ctx) })
 		wg.Go(func() { m.logs.Run(ctx) })
 		wg.Go(func() { m.stale.run(ctx) })
+		wg.Go(func() { m.ends.Run(ctx) })
 		m.observer.Run(ctx)
 	})
 	wg.Go(func() { m.upgrader.Run(ctx) })

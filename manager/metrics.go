@@ -33,7 +33,7 @@ func (m *Manager) ownMetrics() []prometheus.Collector {
 
 // present are the instances that are here to stay.
 func (m *Manager) present() []view {
-	return slices.DeleteFunc(m.sup.List(), func(v view) bool { return v.Record.Desired == supervisor.Absent })
+	return slices.DeleteFunc(slices.Clone(m.sup.List()), func(v view) bool { return v.Record.Desired == supervisor.Absent })
 }
 
 // portCollector counts ports when metrics are read.

@@ -128,7 +128,7 @@ func (m *Manager) readRoutes() {
 
 func (m *Manager) list(ctx context.Context, prefix string, status api.Status, after string, limit int) (api.InstanceList, error) {
 	out := api.InstanceList{Instances: []api.Instance{}}
-	views := slices.DeleteFunc(m.sup.List(), func(v view) bool {
+	views := slices.DeleteFunc(slices.Clone(m.sup.List()), func(v view) bool {
 		return v.Record.Desired == supervisor.Absent || !strings.HasPrefix(v.Record.ID, prefix) || v.Record.ID <= after
 	})
 	if len(views) == 0 {

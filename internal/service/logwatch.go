@@ -2,11 +2,13 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
@@ -14,8 +16,11 @@ import (
 )
 
 const (
-	// watchPeriod is how often the sizes of the logs are looked at. A log that did not grow costs one stat.
+	// watchPeriod is how often the sizes of the logs are looked at. A log that did not grow costs one stat. Of units that are
+	// connected, and whose logs have not grown for livelyFor, one in quietTurns is looked at: what they lose, the kernel tells.
 	watchPeriod = time.Second
+	quietTurns  = 4
+	livelyFor   = 10 * time.Second
 	// watchWindow is how much of a log is read at a time, in bytes. An engine that writes more in a second says the same
 	// again and again.
 	watchWindow = 64 << 10
@@ -41,9 +46,13 @@ type LogWatch[S any] struct {
 	List func() []supervisor.View[S]
 	Tell func(api.Event)
 	Poke func(id string) // a unit is to be looked at: its status may have changed
+	// Linked tells whether a unit is connected to its other half; nil: none is.
+	Linked func(id string) bool
 	// Warnings are the kinds of lines that are told, with what they mean.
 	Warnings map[rathole.Kind]string
 	Log      *slog.Logger
+
+	round int // counts the looks
 
 	mu   sync.Mutex
 	logs map[string]*watched
@@ -59,6 +68,7 @@ type watched struct {
 	grew     bool      // since the last hint
 	turned   bool      // likewise, and a peer came or went
 	hinted   time.Time // when the last one was given
+	grewAt   time.Time // when the log last grew, or was first looked at
 }
 
 // Run watches until ctx ends.
@@ -84,20 +94,25 @@ func (w *LogWatch[S]) Fights(id string) bool {
 }
 
 func (w *LogWatch[S]) look(now time.Time) {
-	logs := map[string]*watched{} // of the units that are still there
-	for _, v := range w.List() {
+	views := w.List()
+	logs := make(map[string]*watched, len(views)) // of the units that are still there
+	w.round++
+	for i, v := range views {
 		id, p := v.Record.ID, v.Process
 		if p.Log == "" {
 			continue
 		}
 		l := w.logs[id]
 		if l == nil {
-			l = &watched{path: p.Log, offset: p.LogOffset, heard: map[rathole.Kind]time.Time{}, pushed: map[string][]time.Time{}}
+			l = &watched{path: p.Log, offset: p.LogOffset, grewAt: now, heard: map[rathole.Kind]time.Time{}, pushed: map[string][]time.Time{}}
 			if p.Adopted {
 				l.offset = size(p.Log) // what it said before was for an earlier run of this service
 			}
 		}
 		logs[id] = l
+		if now.Sub(l.grewAt) >= livelyFor && i%quietTurns != w.round%quietTurns && w.Linked != nil && w.Linked(id) {
+			continue
+		}
 		w.read(id, l, now)
 	}
 	w.mu.Lock()
@@ -106,11 +121,16 @@ func (w *LogWatch[S]) look(now time.Time) {
 }
 
 func size(path string) int64 {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0
+	var st unix.Stat_t // os.Stat makes garbage, and this is asked for each log again and again
+	for {
+		err := unix.Stat(path, &st)
+		if err == nil {
+			return st.Size
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return 0
+		}
 	}
-	return info.Size()
 }
 
 func (w *LogWatch[S]) read(id string, l *watched, now time.Time) {
@@ -123,7 +143,7 @@ func (w *LogWatch[S]) read(id string, l *watched, now time.Time) {
 			w.Log.Warn("read the log", "id", id, "error", err)
 			return
 		}
-		l.offset, l.grew = next, true
+		l.offset, l.grew, l.grewAt = next, true, now
 		for _, text := range lines {
 			w.hear(id, l, rathole.ParseLine(text), now)
 		}

@@ -25,11 +25,11 @@ const (
 	// a fifth of one while somebody waits, however many sockets there are.
 	allShare  = 250
 	someShare = 4
-	// maxPeriod bounds the pause all the same. Measured: 700 instances with 12 connections each cost 35 ms of a core a look, so
-	// it is reached at some 2,500; what an engine's log hints at is looked at within a second however many there are.
-	maxPeriod = 30 * time.Second
-	// turns: /proc is asked in each look for one unit in so many whether its process is stopped, which no socket shows.
-	turns = 5
+	// maxPeriod bounds the pause all the same: a client that falls silent is missed after 12 s, and told of within 20. What
+	// the kernel tells of (sockets that end), and what an engine's log hints at, is looked at at once however many there are.
+	maxPeriod = 7 * time.Second
+	// missedPeriod is what it is when the kernel had more to tell than it could keep.
+	missedPeriod = 2 * time.Second
 )
 
 // Observed is what was seen of a unit at one moment.
@@ -69,12 +69,12 @@ type ObserverConfig[S any] struct {
 type Observer[S any] struct {
 	cfg  ObserverConfig[S]
 	wake chan struct{}
+	miss chan struct{}
 
 	mu      sync.Mutex
 	units   map[string]*sighting
 	waiters map[*waiter[S]]struct{}
 	due     map[string]time.Time // units that deserve a look before the next one at all
-	turn    int
 }
 
 type waiter[S any] struct {
@@ -95,7 +95,7 @@ func NewObserver[S any](cfg ObserverConfig[S]) *Observer[S] {
 		cfg.Looked = func(bool, time.Duration) {}
 	}
 	return &Observer[S]{
-		cfg: cfg, wake: make(chan struct{}, 1),
+		cfg: cfg, wake: make(chan struct{}, 1), miss: make(chan struct{}, 1),
 		units: map[string]*sighting{}, waiters: map[*waiter[S]]struct{}{}, due: map[string]time.Time{},
 	}
 }
@@ -156,6 +156,16 @@ func (o *Observer[S]) Seen(ctx context.Context, views ...supervisor.View[S]) ([]
 		seen[place] = now[i]
 	}
 	return seen, nil
+}
+
+// Linked tells whether the newest look at a unit found it connected to its other half.
+func (o *Observer[S]) Linked(id string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.units[id]
+	return s != nil && slices.ContainsFunc(s.seen.Conditions, func(c api.Condition) bool {
+		return (c.Type == api.ClientConnected || c.Type == api.Connected) && c.Status == api.True
+	})
 }
 
 // Await answers once a unit has a status; with what it is when the time is over or the service drains; and at once if no
@@ -221,7 +231,10 @@ func (o *Observer[S]) Run(ctx context.Context) {
 	all, some := time.NewTimer(0), time.NewTimer(0)
 	defer all.Stop()
 	defer some.Stop()
-	var rested time.Time // when the next look at some may begin
+	var (
+		rested time.Time // when the next look at some may begin
+		looked time.Time // when the last one at all ended
+	)
 	for {
 		if next, needed := o.nextDue(); needed {
 			some.Reset(max(time.Until(next), time.Until(rested)))
@@ -234,7 +247,10 @@ func (o *Observer[S]) Run(ctx context.Context) {
 		case <-all.C:
 			cost := o.lookAtAll(ctx)
 			o.cfg.Looked(true, cost)
+			looked = time.Now()
 			all.Reset(min(max(allPeriod, cost*allShare), maxPeriod))
+		case <-o.miss:
+			all.Reset(max(0, time.Until(looked.Add(missedPeriod))))
 		case <-some.C:
 			begun := time.Now()
 			cost := o.lookAtSome(ctx)
@@ -282,11 +298,10 @@ func (o *Observer[S]) lookAtAll(ctx context.Context) time.Duration {
 		o.complain(ctx, err)
 		return spent() - before
 	}
-	o.turn = (o.turn + 1) % turns
-	for i, v := range views {
-		// A process that was found stopped is looked at each time, so that no two looks contradict each other.
-		asked := i%turns == o.turn || o.wasStopped(v.Record.ID)
-		o.record(v, taken, assess, Eye{Stopped: asked && stopped(v)})
+	for _, v := range views {
+		// The supervisor asks /proc for all processes that are stopped, and pokes. One that was found stopped is asked for each
+		// time, so that no two looks contradict each other.
+		o.record(v, taken, assess, Eye{Stopped: o.wasStopped(v.Record.ID) && stopped(v)})
 	}
 	return spent() - before
 }

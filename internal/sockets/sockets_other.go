@@ -16,6 +16,9 @@ var errNotLinux = fmt.Errorf("the socket table is read from a Linux kernel: %w",
 // List needs Linux.
 func List(context.Context, Query) ([]Socket, error) { return nil, errNotLinux }
 
+// Ends needs Linux.
+func Ends(context.Context, func([]Socket, bool)) error { return errNotLinux }
+
 // Bindable needs Linux.
 func Bindable(api.Protocol, netip.AddrPort) error { return errNotLinux }
 

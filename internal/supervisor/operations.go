@@ -48,9 +48,10 @@ func (s *Supervisor[S]) Create(ctx context.Context, id string, d Draft[S]) (View
 	synced := make(chan error, 1)
 	go func() { synced <- s.cfg.Store.Sync(ctx) }() // beside the start, which takes as long
 	s.tell(ctx, EventCreated, id, "", "revision 1")
-	u := newUnit(rec, nil)
+	u := newUnit(rec, nil, &s.changes)
 	s.mu.Lock()
 	s.units[id] = u
+	s.changes.Add(1)
 	s.mu.Unlock()
 	s.queue.add(id)
 
@@ -190,8 +191,15 @@ func (s *Supervisor[S]) Has(id string) bool {
 	return !errors.Is(err, ErrNotFound)
 }
 
-// List returns every unit that has a record, also one that is being removed (its ports are not free yet), sorted by id.
+// List returns every unit that has a record, also one that is being removed (its ports are not free yet), sorted by id. As
+// long as no unit changes it is the same list, for it is asked for many times a second: whoever wants to change it clones it.
 func (s *Supervisor[S]) List() []View[S] {
+	s.listing.Lock()
+	defer s.listing.Unlock()
+	now := s.changes.Load() // first: what changes while the list is made makes the next one
+	if s.listed != nil && s.listedAt == now {
+		return s.listed
+	}
 	s.mu.Lock()
 	units := make([]*unit[S], 0, len(s.units))
 	for _, id := range slices.Sorted(maps.Keys(s.units)) { // a view has some hundred bytes to move about, a name a few
@@ -202,6 +210,7 @@ func (s *Supervisor[S]) List() []View[S] {
 	for i, u := range units {
 		views[i], _ = u.snapshot()
 	}
+	s.listed, s.listedAt = views, now
 	return views
 }
 

@@ -54,6 +54,7 @@ func (s *Supervisor[S]) remove(ctx context.Context, u *unit[S], rec Record[S]) {
 	}
 	s.mu.Lock()
 	delete(s.units, rec.ID)
+	s.changes.Add(1)
 	s.mu.Unlock()
 	s.cfg.Gone(rec.ID)
 	s.tell(ctx, EventRemoved, rec.ID, "", "process, files and record are gone")

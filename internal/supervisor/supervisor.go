@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -102,6 +103,11 @@ type Supervisor[S any] struct {
 	taken TakeOver      // written before ready is closed
 
 	accepting sync.Mutex // held while strangers are being stopped at a person's word
+
+	changes  atomic.Int64 // of any unit, and of which there are
+	listing  sync.Mutex   // guards what follows
+	listed   []View[S]    // the last list
+	listedAt int64        // what changes was when that was begun
 
 	mu          sync.Mutex
 	units       map[string]*unit[S]

@@ -93,7 +93,8 @@ func (s *Supervisor[S]) load(ctx context.Context, stored []Stored) {
 			s.tell(ctx, EventQuarantined, found.ID, "unreadable_record", "the record cannot be read; it is kept aside, its process and ports stay")
 			continue
 		}
-		s.units[found.ID] = newUnit(rec, found.Hints)
+		s.units[found.ID] = newUnit(rec, found.Hints, &s.changes)
+		s.changes.Add(1)
 	}
 }
 

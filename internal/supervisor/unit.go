@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -49,12 +50,13 @@ type unit[S any] struct {
 	started int           // processes that this supervisor had: started, or adopted at first
 	asked   int           // how often somebody ordered a new process
 	changed chan struct{} // closed and replaced at each change of view
+	changes *atomic.Int64 // counts those of all units
 }
 
-func newUnit[S any](rec Record[S], hints map[string]string) *unit[S] {
+func newUnit[S any](rec Record[S], hints map[string]string, changes *atomic.Int64) *unit[S] {
 	return &unit[S]{
 		view:    View[S]{Record: rec, Phase: PhasePending, Since: time.Now(), Hints: hints},
-		changed: make(chan struct{}),
+		changed: make(chan struct{}), changes: changes,
 	}
 }
 
@@ -73,6 +75,7 @@ func (u *unit[S]) change(f func(v *View[S])) {
 	if u.view.Phase != before {
 		u.view.Since = time.Now()
 	}
+	u.changes.Add(1)
 	close(u.changed)
 	u.changed = make(chan struct{})
 }

@@ -1,0 +1,57 @@
+package service
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/satishost/terraform-provider-rathole/internal/sockets"
+)
+
+// EndWatch has units looked at as soon as sockets of theirs end: the kernel tells of each. So what becomes worse is seen at
+// once, however rare a look at all units is.
+type EndWatch[S any] struct {
+	Observer *Observer[S]
+	// Of names the units whose sockets these may have been.
+	Of  func(ended []sockets.Socket) []string
+	Log *slog.Logger
+}
+
+// Run watches until ctx ends. Where the kernel does not tell, or a sandbox forbids to ask it, looks at all units have to do.
+func (w *EndWatch[S]) Run(ctx context.Context) {
+	err := sockets.Ends(ctx, func(ended []sockets.Socket, missed bool) {
+		if missed {
+			w.Observer.Missed()
+		}
+		if ids := w.Of(ended); len(ids) > 0 {
+			w.Observer.Ended(ids...)
+		}
+	})
+	if ctx.Err() == nil {
+		w.Log.Warn("the kernel tells nothing of sockets that end: changes are seen a few seconds later", "error", err)
+	}
+}
+
+// Ended has units looked at again whose sockets may have ended: at once, but not again and again.
+func (o *Observer[S]) Ended(ids ...string) {
+	o.mu.Lock()
+	for _, id := range ids {
+		at := time.Time{}
+		if s := o.units[id]; s != nil {
+			at = s.taken.Add(settle)
+		}
+		if due, is := o.due[id]; !is || at.Before(due) {
+			o.due[id] = at
+		}
+	}
+	o.mu.Unlock()
+	o.nudge()
+}
+
+// Missed has all units looked at soon: sockets have ended, and nobody knows whose.
+func (o *Observer[S]) Missed() {
+	select {
+	case o.miss <- struct{}{}:
+	default:
+	}
+}
