@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/limits"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
@@ -45,15 +46,15 @@ const (
 // The remedies for links; each is a new engine. Of one that has no channel at all no player can complain, so the first is only
 // kept from being used in vain.
 func remedyConnectHangs() service.Remedy {
-	return service.Remedy{Reason: "connect_hangs", Every: 30 * time.Second, Hourly: 120}
+	return service.Remedy{Reason: api.RestartConnectHangs, Every: 30 * time.Second, Hourly: 120}
 }
 
 func remedyStuck() service.Remedy {
-	return service.Remedy{Reason: "client_stuck", Every: 30 * time.Second, Hourly: 6}
+	return service.Remedy{Reason: api.RestartClientStuck, Every: 30 * time.Second, Hourly: 6}
 }
 
 func remedyServerMoved() service.Remedy {
-	return service.Remedy{Reason: "server_moved", Every: 30 * time.Second, Hourly: 6}
+	return service.Remedy{Reason: api.RestartServerMoved, Every: 30 * time.Second, Hourly: 6}
 }
 
 // sight is what a look at the kernel has shown of a client's link.
@@ -96,7 +97,10 @@ func (l *links) note(v view, k kernelView, ours *sockets.Owned, now time.Time) {
 		l.forget(v.Record.ID) // whose sockets they are cannot be told, and nothing may be concluded from that
 		return
 	}
-	s := &sight{at: now, pid: v.Process.PID, connected: len(channels), dialling: map[uint64]time.Time{}}
+	s := &sight{at: now, pid: v.Process.PID, connected: len(channels)}
+	if len(dialling) > 0 {
+		s.dialling = map[uint64]time.Time{}
+	}
 	for _, c := range channels {
 		s.silent = max(s.silent, c.LastReceived)
 		s.peers = append(s.peers, c.Remote.Addr())

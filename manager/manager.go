@@ -103,7 +103,7 @@ func (m *Manager) observe() {
 	m.healing = &service.Healing{Tell: m.history.Tell}
 	m.stale = &stale{restart: m.renew, healing: m.healing, log: m.cfg.Log, since: map[string]staleSince{}}
 	m.watcher = &watcher{control: m.cfg.Control, bind: m.cfg.Bind, sup: m.sup, log: m.cfg.Log, healing: m.healing, stale: m.stale}
-	m.prober = newProber(m.cfg, m.sup, m.watcher)
+	m.prober = newProber(m.cfg, m.sup, m.watcher, m.history.Tell)
 	m.observer = service.NewObserver(service.ObserverConfig[spec]{
 		List: m.sup.List, Get: m.sup.Get, Look: m.watcher.look, Tell: m.history.Tell, Log: m.cfg.Log, Looked: m.metrics.Looked,
 	})
@@ -120,6 +120,9 @@ func (m *Manager) observe() {
 	m.ends = &service.EndWatch[spec]{Observer: m.observer, Of: m.ports.lostBy, Log: m.cfg.Log}
 	m.history.Observer = m.observer
 	m.history.Remember()
+	for _, e := range m.history.Journal.All() {
+		m.prober.heard(e)
+	}
 }
 
 // Run supervises the instances until ctx ends.

@@ -31,10 +31,12 @@ type prober struct {
 	sup      *supervisor.Supervisor[spec]
 	watcher  *watcher
 	slots    chan struct{}
+	tell     func(api.Event)
 
 	mu   sync.Mutex
 	last map[string]probed
-	busy map[string]bool // instances whose round is under way
+	told map[string]api.EventType // the last event of each instance
+	busy map[string]bool          // instances whose round is under way
 }
 
 // probed is the last probe of an instance: of one revision of one creation, for another one says nothing of it.
@@ -47,14 +49,15 @@ type probed struct {
 	took     map[string]time.Duration // by service
 }
 
-func newProber(c Config, sup *supervisor.Supervisor[spec], w *watcher) *prober {
+func newProber(c Config, sup *supervisor.Supervisor[spec], w *watcher, tell func(api.Event)) *prober {
 	from := c.Bind
 	if from.IsUnspecified() {
 		from = netip.AddrFrom4([4]byte{127, 0, 0, 1}) // [::] is bound only where its sockets take IPv4 too
 	}
 	return &prober{
 		from: from, interval: c.ProbeInterval, sup: sup, watcher: w,
-		slots: make(chan struct{}, maxProbes), last: map[string]probed{}, busy: map[string]bool{},
+		slots: make(chan struct{}, maxProbes), tell: tell,
+		last: map[string]probed{}, told: map[string]api.EventType{}, busy: map[string]bool{},
 	}
 }
 
@@ -216,6 +219,38 @@ func (p *prober) keep(v view, report api.ProbeReport, took map[string]time.Durat
 		since = before.since
 	}
 	p.last[v.Record.ID] = probed{uid: v.Record.UID, revision: v.Record.Revision, at: now, since: since, report: report, took: took}
+	if v.Record.Revision >= before.revision || before.uid != v.Record.UID {
+		p.report(v.Record.ID, p.last[v.Record.ID])
+	}
+}
+
+// report tells of a game that is not reached, and once it is again. That it is reached the first time is no news.
+func (p *prober) report(id string, now probed) {
+	e := api.Event{ServerID: id}
+	var status api.ConditionStatus
+	status, e.Reason, e.Message = now.verdict()
+	switch failed := p.told[id] == api.EventProbeFailed; {
+	case status == api.False && !failed:
+		e.Type = api.EventProbeFailed
+	case status == api.True && failed:
+		e.Type, e.Reason = api.EventProbeAnswered, ""
+	default:
+		return
+	}
+	p.told[id] = e.Type
+	p.tell(e)
+}
+
+// heard takes note of an event that an earlier run of this service has told.
+func (p *prober) heard(e api.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch e.Type {
+	case api.EventProbeFailed, api.EventProbeAnswered:
+		p.told[e.ServerID] = e.Type
+	case api.EventCreated, api.EventRemoved:
+		delete(p.told, e.ServerID)
+	}
 }
 
 // forget drops an instance that is gone.
@@ -223,6 +258,21 @@ func (p *prober) forget(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.last, id)
+	delete(p.told, id)
+}
+
+// verdict is what a probe says of the game, as a condition does.
+func (d probed) verdict() (status api.ConditionStatus, reason, message string) {
+	at := d.at.Format(time.RFC3339)
+	if d.report.Reachable {
+		return api.True, "answered", fmt.Sprintf("it answered at %s", at)
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.report.Services)) {
+		if r := d.report.Services[name]; !r.OK && r.Reason != api.ReasonNotProbed {
+			return api.False, r.Reason, fmt.Sprintf("at %s, service %s: %s", at, name, r.Message)
+		}
+	}
+	return api.Unknown, api.ReasonNotProbed, "no service's probe asks the game"
 }
 
 // latest is the last probe of an instance as it is specified now.
@@ -246,17 +296,6 @@ func (p *prober) condition(v view) []api.Condition {
 		return []api.Condition{c}
 	}
 	c.LastTransition = last.since
-	at := last.at.Format(time.RFC3339)
-	c.Message = "no service's probe asks the game"
-	for _, name := range slices.Sorted(maps.Keys(last.report.Services)) {
-		r := last.report.Services[name]
-		if !r.OK && r.Reason != api.ReasonNotProbed {
-			c.Status, c.Reason, c.Message = api.False, r.Reason, fmt.Sprintf("at %s, service %s: %s", at, name, r.Message)
-			break
-		}
-	}
-	if last.report.Reachable {
-		c.Status, c.Reason, c.Message = api.True, "answered", fmt.Sprintf("it answered at %s", at)
-	}
+	c.Status, c.Reason, c.Message = last.verdict()
 	return []api.Condition{c}
 }

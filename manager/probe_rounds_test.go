@@ -28,7 +28,7 @@ func TestRoundsAreSpreadOverTheInterval(t *testing.T) {
 
 func TestProbesWaitForASlot(t *testing.T) {
 	t.Parallel()
-	p := newProber(Config{Bind: netip.IPv6Unspecified()}, nil, nil)
+	p := newProber(Config{Bind: netip.IPv6Unspecified()}, nil, nil, nil)
 	if p.from.String() != "127.0.0.1" {
 		t.Errorf("a wildcard is dialled at %s", p.from)
 	}

@@ -308,10 +308,15 @@ func TestProbeOfADisabledInstance(t *testing.T) {
 	}
 }
 
-// TestProbesAgainAndAgain waits for two rounds: one that fails and one that does not. Nobody asks for them.
+// TestProbesAgainAndAgain waits for two rounds: one that fails and one that does not. Nobody asks for them. Each changes what
+// is known of the game, and is told; the manager between is another one, and knows what the first one has told.
 func TestProbesAgainAndAgain(t *testing.T) {
 	t.Parallel()
-	m := testkit.StartManager(t, func(c *manager.Config) { c.ProbeInterval = 10 * time.Second })
+	state, bind := testkit.StateDir(t), testkit.Address(t)
+	start := func() *testkit.Manager {
+		return testkit.StartManager(t, func(c *manager.Config) { c.State, c.Bind, c.ProbeInterval = state, bind, 10*time.Second })
+	}
+	m := start()
 	a, host := testkit.StartAgent(t, nil), testkit.Address(t)
 	spec := api.InstanceSpec{GamePort: 7777, HostIP: host.String(), Probe: api.ProbeSatisfactory}
 	mustCreate(t, m, api.CreateInstance{ServerID: "one", InstanceSpec: spec})
@@ -321,11 +326,26 @@ func TestProbesAgainAndAgain(t *testing.T) {
 	wait.Eventually(t, 15*time.Second, func() error {
 		return is(t, m, "one", api.StatusInactive, api.GameReachable, api.ReasonPortClosed, "service game", "7777/udp")
 	})
+	m.Shutdown(t)
+	m = start()
+	mustProbe(t, m, "one", map[string]string{"game": api.ReasonPortClosed}) // as before: no news
 	testkit.RespondUDP(t, host, 7777, game.Satisfactory)
 	connect(t, m, a, "one")
 	wait.Eventually(t, 15*time.Second, func() error {
 		return is(t, m, "one", api.StatusHealthy, api.GameReachable, "answered")
 	})
+	mustProbe(t, m, "one", map[string]string{"game": ""}) // likewise
+	list, err := m.Events(t.Context(), client.EventQuery{ServerID: "one", Types: []api.EventType{api.EventProbeFailed, api.EventProbeAnswered}})
+	if err != nil || len(list.Events) != 2 {
+		t.Fatalf("%v, told %+v, want one failure and one answer", err, list.Events)
+	}
+	failed, answered := list.Events[0], list.Events[1]
+	if failed.Type != api.EventProbeFailed || failed.Reason != api.ReasonPortClosed || !strings.Contains(failed.Message, "service game") {
+		t.Errorf("failed: %+v", failed)
+	}
+	if answered.Type != api.EventProbeAnswered || answered.Reason != "" || !strings.Contains(answered.Message, "it answered at") {
+		t.Errorf("answered: %+v", answered)
+	}
 }
 
 // TestProbeAloneKeepsTheConfigs changes a probe under a manager that would write the client config in another way by now.

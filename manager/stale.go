@@ -24,7 +24,7 @@ const (
 )
 
 func remedyStaleListener() service.Remedy {
-	return service.Remedy{Reason: "stale_listener", Every: 30 * time.Second, Hourly: 6}
+	return service.Remedy{Reason: api.RestartStaleListener, Every: 30 * time.Second, Hourly: 6}
 }
 
 // stale gives servers a new process that have lost their client and accept players all the same: they serve nobody, so it

@@ -17,7 +17,7 @@ const (
 	EventReady       EventType = "ready"        // an engine that was started does its work
 	EventAdopted     EventType = "adopted"      // an engine of an earlier run of the service was taken over
 	EventReloaded    EventType = "reloaded"     // a running engine took its new config
-	EventRestarting  EventType = "restarting"   // a running engine is about to be replaced: requested, frozen, new_config, or what is healed
+	EventRestarting  EventType = "restarting"   // a running engine is about to be replaced; the reason is one of RestartReasons
 	EventExited      EventType = "exited"       // an engine ended unasked; the reason is that of ProcessRunning
 	EventStartFailed EventType = "start_failed" // no engine could be started, or it did not get ready; told once per cause
 	EventStopFailed  EventType = "stop_failed"  // an engine could not be stopped, or its files not be removed
@@ -37,6 +37,9 @@ const (
 	EventDegraded         EventType = "degraded"          // the status; the reason is that of the condition that is missing
 	EventDown             EventType = "down"              // the status; likewise
 
+	EventProbeFailed   EventType = "probe_failed"   // instance: GameReachable became false; the reason is that of the condition
+	EventProbeAnswered EventType = "probe_answered" // instance: GameReachable is true again
+
 	EventTwoClients    EventType = "two_clients"    // instance: two clients with one config push each other out
 	EventEngineWarning EventType = "engine_warning" // the engine's log tells what no socket shows; the reason says what
 
@@ -53,7 +56,28 @@ func EventTypes() []EventType {
 		EventCreated, EventUpdated, EventDeleted, EventRemoved, EventStarted, EventReady, EventAdopted, EventReloaded, EventRestarting,
 		EventExited, EventStartFailed, EventStopFailed, EventStopped, EventFrozen, EventDismissed, EventQuarantined, EventAlarm,
 		EventConnected, EventClientLost, EventServerLost, EventPortStolen, EventLocalUnreachable, EventLocalReachable,
-		EventHealthy, EventDegraded, EventDown, EventTwoClients, EventEngineWarning, EventHealing, EventHealingExhausted, EventGap,
+		EventHealthy, EventDegraded, EventDown, EventProbeFailed, EventProbeAnswered, EventTwoClients, EventEngineWarning, EventHealing, EventHealingExhausted, EventGap,
+	}
+}
+
+// Why a running engine is replaced: the reasons of EventRestarting.
+const (
+	RestartRequested      = "requested"       // somebody asked for it
+	RestartNewConfig      = "new_config"      // it did not take its new config while running
+	RestartFrozen         = "frozen"          // it stayed stopped by a signal or a debugger
+	RestartEngineUpgrade  = "engine_upgrade"  // it gets another build of rathole
+	RestartEngineRollback = "engine_rollback" // with that it was not as well as before, and it gets its old one back
+	RestartStaleListener  = "stale_listener"  // instance: its client is gone, and it still accepts players
+	RestartConnectHangs   = "connect_hangs"   // client: the network is back, and its connect still waits
+	RestartClientStuck    = "client_stuck"    // client: it lacks channels, and does not try to get them
+	RestartServerMoved    = "server_moved"    // client: the server's name has another address
+)
+
+// RestartReasons lists the reasons of EventRestarting.
+func RestartReasons() []string {
+	return []string{
+		RestartRequested, RestartNewConfig, RestartFrozen, RestartEngineUpgrade, RestartEngineRollback,
+		RestartStaleListener, RestartConnectHangs, RestartClientStuck, RestartServerMoved,
 	}
 }
 

@@ -26,12 +26,6 @@ const (
 	healthPollMax = 200 * time.Millisecond
 )
 
-// The reasons of the restarts of an upgrade, in the events.
-const (
-	reasonUpgrade  = "engine_upgrade"
-	reasonRollback = "engine_rollback"
-)
-
 // Fleet is the units of a service, as an upgrade needs them.
 type Fleet[S any] struct {
 	Supervisor *supervisor.Supervisor[S]
@@ -259,7 +253,7 @@ func (u *Upgrader[S]) move(ctx context.Context, id string, to rathole.Binary, st
 	}
 	s := step{before: before, previous: previous}
 	u.engine.pin(id, to)
-	if f := u.renew(ctx, id, before, reasonUpgrade, "it gets the engine "+to.Name()); f != nil {
+	if f := u.renew(ctx, id, before, api.RestartEngineUpgrade, "it gets the engine "+to.Name()); f != nil {
 		return u.back(ctx, id, s, f)
 	}
 	steps[id] = s
@@ -293,7 +287,7 @@ func (u *Upgrader[S]) back(ctx context.Context, id string, s step, why *supervis
 	}
 	u.log.Warn("the new engine does not serve: going back", "id", id, "reason", why.Reason, "message", why.Message)
 	u.engine.pin(id, s.previous)
-	if f := u.renew(ctx, id, s.before, reasonRollback, "it gets back the engine that it had: "+why.Message); f != nil {
+	if f := u.renew(ctx, id, s.before, api.RestartEngineRollback, "it gets back the engine that it had: "+why.Message); f != nil {
 		failed.Rollback = f.Message
 	}
 	failed.RolledBack = failed.Rollback == ""

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -72,7 +73,7 @@ func (h *History[S]) Routes(a *httpapi.API, unitPath, unit string, get func(id s
 	const stream = "One message for each event: its id, its type as the message's event, and the event as JSON in data. A silent stream has a comment each 15 s."
 	httpapi.HandleEarly(a, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: api.PathEvents,
-		Summary: "Read or follow what happened and why", Responses: httpapi.Streamed[api.EventList](a, stream),
+		Summary: "Read or follow what happened and why", Description: describeEvents(), Responses: httpapi.Streamed[api.EventList](a, stream),
 	}, func(_ context.Context, in *allIn) (*httpapi.Answered, error) {
 		return h.answer(a, in.EventsQuery, in.ServerID)
 	})
@@ -140,6 +141,15 @@ func (h *History[S]) after(since string) (id int64, given bool, err error) {
 		})
 	}
 	return h.Journal.At(at), true, nil
+}
+
+// describeEvents is what the API's description says of events.
+func describeEvents() string {
+	types := make([]string, 0, len(api.EventTypes()))
+	for _, t := range api.EventTypes() {
+		types = append(types, string(t))
+	}
+	return "Types: " + strings.Join(types, ", ") + ". Why an engine is replaced (restarting): " + strings.Join(api.RestartReasons(), ", ") + "."
 }
 
 func (h *History[S]) send(ctx context.Context, after int64, f events.Filter, send func(httpapi.Message) error) {

@@ -8,7 +8,6 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/limits"
-	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
 )
 
 // Metrics are what both services count as it happens. What can be read off when metrics are asked for is in [Standing] and
@@ -54,11 +53,10 @@ func NewMetrics() *Metrics {
 
 // restartReasons are those that are known beforehand: of a replacement, and of an end.
 func restartReasons() []string {
-	return []string{
-		supervisor.ReasonRequested, supervisor.ReasonFrozen, supervisor.ReasonNewConfig,
+	return append(api.RestartReasons(),
 		engine.ReasonExited, engine.ReasonConfigRefused, engine.ReasonControlPortInUse, engine.ReasonInotifyExhausted,
 		string(limits.OpenFiles), string(limits.Processes), string(limits.Memory),
-	}
+	)
 }
 
 // Happened counts an event.

@@ -33,6 +33,13 @@ func TestCountsWhatHappens(t *testing.T) {
 		}
 	}
 	// A series that begins with its first event hides it from increase().
+	before := testutil.CollectAndCount(m, "rathole_engine_restarts_total")
+	for _, reason := range api.RestartReasons() {
+		m.Happened(api.Event{Type: api.EventRestarting, Reason: reason})
+	}
+	if n := testutil.CollectAndCount(m, "rathole_engine_restarts_total"); n != before {
+		t.Errorf("%d reasons of restarts are counted, %d from the start on", n, before)
+	}
 	if n := testutil.CollectAndCount(m, "rathole_events_total"); n != len(api.EventTypes()) {
 		t.Errorf("%d types of events are counted, there are %d", n, len(api.EventTypes()))
 	}

@@ -3,6 +3,8 @@ package supervisor
 import (
 	"context"
 	"fmt"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
 )
 
 // EventType is what an Event tells, in one stable word.
@@ -30,11 +32,11 @@ const (
 	EventAlarm       EventType = "alarm"        // so many processes have no record that none of them is touched
 )
 
-// The reasons of EventRestarting.
+// The supervisor's own reasons of EventRestarting; RestartFor adds its caller's.
 const (
-	ReasonRequested = "requested"  // somebody asked for it
-	ReasonFrozen    = "frozen"     // the process stayed stopped
-	ReasonNewConfig = "new_config" // the process did not take its new config while running
+	ReasonRequested = api.RestartRequested // somebody asked for it
+	ReasonFrozen    = api.RestartFrozen    // the process stayed stopped
+	ReasonNewConfig = api.RestartNewConfig // the process did not take its new config while running
 )
 
 // Event is something that happened to a unit. It is told before anybody who waits for it is woken.
