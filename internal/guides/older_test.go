@@ -2,6 +2,7 @@ package guides_test
 
 import (
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -121,30 +122,25 @@ func reliability(t *testing.T, _, page string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commands := regexp.MustCompile("`((?:[A-Z_]+=\\d+ )*)go test [^`]*?(?:-run '?([^ '`]+)'? )?\\./([a-z0-9/-]+)`").FindAllStringSubmatch(string(text), -1)
-	if len(commands) != strings.Count(string(text), "go test") || len(commands) < 10 {
+	commands := regexp.MustCompile("`([^`]*\\bgo test [^`]*)`").FindAllStringSubmatch(string(text), -1)
+	if len(commands) != strings.Count(string(text), "go test") || len(commands) < 20 {
 		t.Errorf("understood %d commands of %d", len(commands), strings.Count(string(text), "go test"))
 	}
 	for _, c := range commands {
-		files, err := filepath.Glob(filepath.Join("../..", c[3], "*_test.go"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var source strings.Builder
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
+		command := strings.ReplaceAll(c[1], `\|`, "|") // as a table wants it
+		settings, arguments, _ := strings.Cut(command, "go test ")
+		packages := regexp.MustCompile(`\./[a-z0-9/-]+(\.\.\.)?`).FindAllString(arguments, -1)
+		_, run, _ := strings.Cut(arguments, "-run ")
+		run, _, _ = strings.Cut(strings.Trim(strings.TrimSuffix(run, strings.Join(packages, " ")), "' "), "/")
+		source := testsOf(t, packages)
+		for _, one := range strings.Split(run, "|") {
+			if run == "" || !hasTest(source, one) {
+				t.Errorf("%s: no test of %v matches %q", command, packages, one)
 			}
-			source.Write(text)
 		}
-		name, subtest, _ := strings.Cut(c[2], "/")
-		if !regexp.MustCompile(`(?m)^func Test\w*`+strings.TrimPrefix(name, "Test")+`\w*\(`).MatchString(source.String()) || !strings.Contains(source.String(), subtest) {
-			t.Errorf("%s has no test %s", c[3], c[2])
-		}
-		for _, setting := range strings.Fields(c[1]) {
-			if variable, _, _ := strings.Cut(setting, "="); !strings.Contains(source.String(), `"`+variable+`"`) {
-				t.Errorf("the tests of %s do not read %s", c[3], variable)
+		for _, setting := range strings.Fields(settings) {
+			if variable, _, _ := strings.Cut(setting, "="); !strings.Contains(source, `"`+variable+`"`) {
+				t.Errorf("%s: the tests of %v do not read %s", command, packages, variable)
 			}
 		}
 	}
@@ -153,4 +149,38 @@ func reliability(t *testing.T, _, page string) {
 			t.Errorf("%s, line %d: this block is run by nobody:\n%s", page, b.Line, b.Text)
 		}
 	}
+}
+
+// testsOf is the source of the tests of packages, as go test names them.
+func testsOf(t *testing.T, packages []string) string {
+	t.Helper()
+	var source strings.Builder
+	for _, name := range packages {
+		dir, below := strings.CutSuffix(filepath.Join("../..", name), "/...")
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() && path != dir && !below {
+				return fs.SkipDir
+			}
+			if err != nil || !strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			source.Write(text)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return source.String()
+}
+
+// hasTest tells whether go test -run would find a test.
+func hasTest(source, run string) bool {
+	for _, name := range regexp.MustCompile(`(?m)^func (Test\w*)\(`).FindAllStringSubmatch(source, -1) {
+		if regexp.MustCompile(run).MatchString(name[1]) {
+			return true
+		}
+	}
+	return false
 }
