@@ -95,7 +95,7 @@ func mustServe(t *testing.T, s *shift, pids map[string]int, but ...string) {
 	for _, id := range but {
 		delete(want, id)
 	}
-	wait.Eventually(t, 20*time.Second, func() error {
+	wait.Eventually(t, time.Minute, func() error {
 		for id, pid := range want {
 			v, err := s.Get(id)
 			if err != nil || v.Phase != supervisor.PhaseRunning || v.Process.PID != pid || !alive(pid) {

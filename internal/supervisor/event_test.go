@@ -43,7 +43,7 @@ func (d *diary) read() []string {
 
 func (d *diary) await(t *testing.T, want ...string) {
 	t.Helper()
-	wait.Eventually(t, 10*time.Second, func() error {
+	wait.Eventually(t, time.Minute, func() error {
 		if got := d.read(); !slices.Equal(got, want) {
 			return fmt.Errorf("events\n%s\nwant\n%s", strings.Join(got, " "), strings.Join(want, " "))
 		}

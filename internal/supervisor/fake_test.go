@@ -121,6 +121,7 @@ func (h *house) open(change func(*supervisor.Config[extra])) *shift {
 	cfg := supervisor.Config[extra]{
 		Store: store, Backend: backend, Rules: fakeRules{program}, Log: wait.Logger(h.t),
 		BackoffMin: 20 * time.Millisecond, BackoffMax: 100 * time.Millisecond,
+		StartTimeout: time.Minute, // a busy machine may take long to start hundreds; nobody waits for one that is ready
 	}
 	if change != nil {
 		change(&cfg)

@@ -279,7 +279,7 @@ func TestOperationsEndWithTheSupervisor(t *testing.T) {
 // TestSickUnitsHoldUpNobody deletes a unit that is not ready yet, and creates one beside many such.
 func TestSickUnitsHoldUpNobody(t *testing.T) {
 	t.Parallel()
-	s := newHouse(t).open(nil)
+	s := newHouse(t).open(func(c *supervisor.Config[extra]) { c.StartTimeout = 5 * time.Second })
 	for i := range 8 {
 		go func() {
 			_, _ = s.Create(t.Context(), fmt.Sprint("slow-", i), supervisor.Draft[extra]{Desired: supervisor.Running, Config: "slow"}) // fails when deleted
