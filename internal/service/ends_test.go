@@ -41,11 +41,10 @@ func TestEndWatch(t *testing.T) {
 		if _, due := o.nextDue(); due {
 			return nil
 		}
-		l, err = net.ListenPacket("udp", l.LocalAddr().String())
-		if err == nil {
-			err = errNotDue
+		if again, err := net.ListenPacket("udp", l.LocalAddr().String()); err == nil {
+			l = again
 		}
-		return err
+		return errNotDue
 	})
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -160,7 +160,7 @@ func TestInitRestartsTheWorker(t *testing.T) {
 		}
 	}
 	r.signal(t, r.Process.Pid, unix.SIGTERM)
-	r.mustEnd(t, 7, 5*time.Second)
+	r.mustEnd(t, 7, 30*time.Second)
 	for _, pid := range append(orphans, worker) {
 		if !gone(pid) {
 			t.Errorf("process %d is left", pid)
@@ -188,7 +188,7 @@ func TestInitSurvivesSignals(t *testing.T) {
 		t.Error("no new worker")
 	}
 	r.signal(t, r.Process.Pid, unix.SIGINT)
-	r.mustEnd(t, 0, 5*time.Second)
+	r.mustEnd(t, 0, 30*time.Second)
 }
 
 func TestInitEnds(t *testing.T) {
@@ -199,10 +199,10 @@ func TestInitEnds(t *testing.T) {
 		code   int
 		within time.Duration
 	}{
-		"with what a refusing worker says": {`echo $$; exit 1`, 0, 1, 5 * time.Second},
-		"in spite of a deaf worker":        {`trap '' INT TERM; sleep 1000 & echo $$; while :; do sleep 0.01; done`, unix.SIGTERM, 128 + 9, 5 * time.Second},
-		"in spite of a deaf orphan":        {`(trap '' INT TERM; exec sleep 1000) & trap 'exit 3' TERM; echo $$; while :; do sleep 0.01; done`, unix.SIGTERM, 3, 5 * time.Second},
-		"in spite of a stopped orphan":     {`sleep 1000 & kill -STOP $!; trap 'exit 3' TERM; echo $$; while :; do sleep 0.01; done`, unix.SIGTERM, 3, 5 * time.Second},
+		"with what a refusing worker says": {`echo $$; exit 1`, 0, 1, 30 * time.Second},
+		"in spite of a deaf worker":        {`trap '' INT TERM; sleep 1000 & echo $$; while :; do sleep 0.01; done`, unix.SIGTERM, 128 + 9, 30 * time.Second},
+		"in spite of a deaf orphan":        {`(trap '' INT TERM; exec sleep 1000) & trap 'exit 3' TERM; echo $$; while :; do sleep 0.01; done`, unix.SIGTERM, 3, 30 * time.Second},
+		"in spite of a stopped orphan":     {`sleep 1000 & kill -STOP $!; trap 'exit 3' TERM; echo $$; while :; do sleep 0.01; done`, unix.SIGTERM, 3, 30 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -218,7 +218,7 @@ func TestInitEnds(t *testing.T) {
 				if more {
 					t.Error("another worker was started")
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(30 * time.Second):
 				t.Error("something is left")
 			}
 		})
@@ -238,7 +238,7 @@ func TestInitKeepsARefusingWorkersEngines(t *testing.T) {
 	}
 	// Now there is no worker: the next one would be started in 320 ms.
 	r.signal(t, r.Process.Pid, unix.SIGTERM)
-	r.mustEnd(t, 1, 5*time.Second)
+	r.mustEnd(t, 1, 30*time.Second)
 	for _, pid := range children {
 		if !gone(pid) {
 			t.Errorf("process %d is left", pid)
@@ -256,7 +256,7 @@ func TestWorkerMark(t *testing.T) {
 		t.Error("a program that no init started takes itself for a worker")
 	}
 	r.signal(t, r.Process.Pid, unix.SIGTERM)
-	r.mustEnd(t, 0, 5*time.Second)
+	r.mustEnd(t, 0, 30*time.Second)
 }
 
 func TestPauses(t *testing.T) {
