@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,25 +123,24 @@ func reliability(t *testing.T, _, page string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commands := regexp.MustCompile("`([^`]*\\bgo test [^`]*)`").FindAllStringSubmatch(string(text), -1)
-	if len(commands) != strings.Count(string(text), "go test") || len(commands) < 20 {
+	commands := regexp.MustCompile("`((?:[A-Z_]+=\\d+ )*)go test (?:[^`]*?-run '?([^ '`]+)'?|[^`]*?)((?: \\./[^ `]+)+)`").FindAllStringSubmatch(string(text), -1)
+	if len(commands) != strings.Count(string(text), "go test") || len(commands) < 10 {
 		t.Errorf("understood %d commands of %d", len(commands), strings.Count(string(text), "go test"))
 	}
 	for _, c := range commands {
-		command := strings.ReplaceAll(c[1], `\|`, "|") // as a table wants it
-		settings, arguments, _ := strings.Cut(command, "go test ")
-		packages := regexp.MustCompile(`\./[a-z0-9/-]+(\.\.\.)?`).FindAllString(arguments, -1)
-		_, run, _ := strings.Cut(arguments, "-run ")
-		run, _, _ = strings.Cut(strings.Trim(strings.TrimSuffix(run, strings.Join(packages, " ")), "' "), "/")
-		source := testsOf(t, packages)
-		for _, one := range strings.Split(run, "|") {
-			if run == "" || !hasTest(source, one) {
-				t.Errorf("%s: no test of %v matches %q", command, packages, one)
+		source := tests(t, strings.Fields(c[3]))
+		for pattern := range strings.SplitSeq(c[2], `\|`) {
+			name, subtest, _ := strings.Cut(pattern, "/")
+			found := slices.ContainsFunc(regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(source, -1), func(test []string) bool {
+				return regexp.MustCompile(name).MatchString(test[1])
+			})
+			if !found || !strings.Contains(source, subtest) {
+				t.Errorf("%s has no test %s", c[3], pattern)
 			}
 		}
-		for _, setting := range strings.Fields(settings) {
+		for _, setting := range strings.Fields(c[1]) {
 			if variable, _, _ := strings.Cut(setting, "="); !strings.Contains(source, `"`+variable+`"`) {
-				t.Errorf("%s: the tests of %v do not read %s", command, packages, variable)
+				t.Errorf("the tests of %s do not read %s", c[3], variable)
 			}
 		}
 	}
@@ -151,18 +151,21 @@ func reliability(t *testing.T, _, page string) {
 	}
 }
 
-// testsOf is the source of the tests of packages, as go test names them.
-func testsOf(t *testing.T, packages []string) string {
+// tests is the source of all tests of packages, as go test names these.
+func tests(t *testing.T, packages []string) string {
 	t.Helper()
 	var source strings.Builder
-	for _, name := range packages {
-		dir, below := strings.CutSuffix(filepath.Join("../..", name), "/...")
-		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() && path != dir && !below {
-				return fs.SkipDir
-			}
-			if err != nil || !strings.HasSuffix(path, "_test.go") {
+	for _, pkg := range packages {
+		root, below := strings.CutSuffix(pkg, "/...")
+		root = filepath.Join("../..", root)
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
 				return err
+			case d.IsDir() && path != root && !below:
+				return fs.SkipDir
+			case d.IsDir() || !strings.HasSuffix(path, "_test.go"):
+				return nil
 			}
 			text, err := os.ReadFile(path)
 			source.Write(text)
@@ -173,14 +176,4 @@ func testsOf(t *testing.T, packages []string) string {
 		}
 	}
 	return source.String()
-}
-
-// hasTest tells whether go test -run would find a test.
-func hasTest(source, run string) bool {
-	for _, name := range regexp.MustCompile(`(?m)^func (Test\w*)\(`).FindAllStringSubmatch(source, -1) {
-		if regexp.MustCompile(run).MatchString(name[1]) {
-			return true
-		}
-	}
-	return false
 }
