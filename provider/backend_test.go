@@ -43,7 +43,15 @@ func TestMain(m *testing.M) {
 type backend struct {
 	ManagerURL, AgentURL string
 	Token                secret.String
-	Ports                []int // public ports that are free, at least four
+	Ports                []int // public ports that are free, ten of them
+}
+
+// storyPorts are the public ports that stories use.
+func storyPorts() (ports []int) {
+	for port := 30000; port < 30010; port++ {
+		ports = append(ports, port)
+	}
+	return ports
 }
 
 func (b backend) manager(t *testing.T) *client.Manager {

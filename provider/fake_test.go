@@ -83,7 +83,7 @@ func (f *fake) on(s *fakeService, route string, h http.HandlerFunc) {
 
 // backend is the fake as the stories see a world.
 func (f *fake) backend() backend {
-	return backend{ManagerURL: f.manager.URL, AgentURL: f.agent.URL, Token: secret.New(fakeToken), Ports: []int{30000, 30001, 30002, 30003}}
+	return backend{ManagerURL: f.manager.URL, AgentURL: f.agent.URL, Token: secret.New(fakeToken), Ports: storyPorts()}
 }
 
 func fakeReady(w http.ResponseWriter, _ *http.Request) {

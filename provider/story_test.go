@@ -36,6 +36,7 @@ func stories(t *testing.T, newBackend func(*testing.T) backend) {
 		"port swap":               storyPortSwap,
 		"instance exists":         storyInstanceExists,
 		"left by a killed apply":  storyAdopted,
+		"generated config":        storyGeneratedConfig,
 		"import of what is not":   storyImportMissing,
 		"identity":                storyIdentity,
 		"agent known after apply": storyAgentKnownAfterApply,
