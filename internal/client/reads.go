@@ -7,13 +7,14 @@ import (
 )
 
 // A refresh reads each instance for itself, a thousand within seconds. The first few in a row, without a pause of
-// readsFresh, are read one by one; from then on a list of all answers them, which may be readsFresh old. So a refresh of a
-// few never lists thousands, and a refresh of thousands takes tens of requests. There are many agents, with some of the
-// clients each, so that their lists are shorter and their first reads add up.
+// readsFresh, are read one by one; from then on a list of all answers them, which may be readsFresh old: a refresh of many
+// takes longer than that in any case, and a change of our own drops the list. So a refresh of a few never lists thousands,
+// and a refresh of thousands takes tens of requests, on a slow machine, too. There are many agents, with some of the clients
+// each, so that their lists are shorter and their first reads add up.
 const (
 	fewInstances = 10
 	fewClients   = 3
-	readsFresh   = time.Second
+	readsFresh   = 5 * time.Second
 )
 
 // reads gives many concurrent readers of single things one list call.
