@@ -81,7 +81,7 @@ func (r *instanceResource) stillOurs(ctx context.Context, mgr *client.Manager, s
 	spec, _, more := state.spec(ctx)
 	diags.Append(more...)
 	id := state.ServerID.ValueString()
-	ours, err := madeBy(ctx, mgr, id, spec, key)
+	ours, err := r.madeBy(ctx, mgr, id, spec, key)
 	if err != nil {
 		fail(diags, "Unable to delete instance", fmt.Errorf("asking whether the create that was not answered made it: %w", err), instanceKept)
 		return false, false

@@ -61,6 +61,16 @@ func outcomeOf(err error, made bool) string {
 	return "was not created by this apply."
 }
 
+// briefly bounds one try of many, so that a call which hangs leaves time for another. To end an engine takes the services 5 s
+// at the most.
+func (c *connections) briefly(do func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, c.limits.cleanup/4)
+		defer cancel()
+		return do(ctx)
+	}
+}
+
 // undoClient leaves half of the time to the server half: an agent that is dead would use up all of it.
 func (w *work) undoClient(ctx context.Context) error {
 	if !w.clientMade {
@@ -68,17 +78,17 @@ func (w *work) undoClient(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.limits.cleanup/2)
 	defer cancel()
-	return persist(ctx, func(ctx context.Context) error {
+	return persist(ctx, w.briefly(func(ctx context.Context) error {
 		_, err := w.agent.Stop(ctx, w.id)
 		return err
-	})
+	}))
 }
 
 func (w *work) undoServer(ctx context.Context) error {
 	if !w.serverMade {
 		return nil
 	}
-	err := persist(ctx, func(ctx context.Context) error { return w.mgr.Delete(ctx, w.id) })
+	err := persist(ctx, w.briefly(func(ctx context.Context) error { return w.mgr.Delete(ctx, w.id) }))
 	if client.IsNotFound(err) {
 		return nil
 	}
@@ -94,7 +104,7 @@ func (w *work) settle(ctx context.Context, plan instanceModel, spec api.Instance
 	resp.Diagnostics.Append(rememberCreate(ctx, resp.Private, w.key)...)
 	asking, cancel := w.afterwards(ctx)
 	defer cancel()
-	made, err := madeBy(asking, w.mgr, w.id, spec, w.key)
+	made, err := w.madeBy(asking, w.mgr, w.id, spec, w.key)
 	switch {
 	case err != nil:
 		resp.Diagnostics.AddError(summary, fmt.Sprintf("%s\n\nWhether the manager made the instance all the same is not known: %s\n\nIt is kept in the state, tainted. "+
@@ -110,15 +120,15 @@ func (w *work) settle(ctx context.Context, plan instanceModel, spec api.Instance
 
 // madeBy asks the manager whether an instance was made by the create of that key. A dry run of the same create tells: it is
 // answered with the instance, as new, only if it was.
-func madeBy(ctx context.Context, mgr *client.Manager, id string, spec api.InstanceSpec, key string) (made bool, err error) {
-	err = persist(ctx, func(ctx context.Context) error {
+func (c *connections) madeBy(ctx context.Context, mgr *client.Manager, id string, spec api.InstanceSpec, key string) (made bool, err error) {
+	err = persist(ctx, c.briefly(func(ctx context.Context) error {
 		inst, fresh, err := mgr.Create(ctx, api.CreateInstance{ServerID: id, InstanceSpec: spec}, client.CreateOptions{IdempotencyKey: key, DryRun: true})
 		made = err == nil && fresh && inst.UID != "" // what does not exist has none
 		if refusedAnew(err) {
 			return nil
 		}
 		return err
-	})
+	}))
 	return made, err
 }
 

@@ -20,15 +20,18 @@ type reach int
 
 const (
 	once   reach = iota // one call of the route
+	awhile              // more calls of the route than a client makes on its own
 	always              // every call of the route
 	dead                // every call of the service, from that one on
 )
+
+func (r reach) String() string { return [...]string{"once", "a while", "always", "and all of it"}[r] }
 
 // matrixFault is one way in which a call can go wrong.
 type matrixFault struct {
 	fault
 	reaches []reach
-	passes  bool // once does no harm: trying again is worth it
+	passes  bool // trying again helps, if it does not last
 }
 
 // faults are all ways; interrupt ends the operation's context, and gone removes what the service has.
@@ -46,7 +49,7 @@ func faults(s *fakeService, interrupt, gone func()) map[string]matrixFault {
 		}
 	}
 	return map[string]matrixFault{
-		"refused":               {fault{dial: errRefused}, some, true},
+		"refused":               {fault{dial: errRefused}, []reach{once, awhile, always}, true},
 		"untrusted":             {fault{dial: errUntrusted}, lasting, false},
 		"cut":                   {fault{cut: true}, []reach{once}, true},
 		"lost":                  {fault{lost: true}, all, true},
@@ -57,7 +60,7 @@ func faults(s *fakeService, interrupt, gone func()) map[string]matrixFault {
 		"429":                   {fault{status: 429, code: "slow_down", retry: "1"}, some, true},
 		"429 for an hour":       {fault{status: 429, code: "slow_down", retry: "3600"}, lasting, false},
 		"internal":              {fault{status: 500, code: api.CodeInternal}, lasting, false},
-		"proxy's 502":           {fault{answer: page(502, "text/html", "<h1>Bad Gateway</h1>")}, some, true},
+		"proxy's 502":           {fault{answer: page(502, "text/html", "<h1>Bad Gateway</h1>")}, []reach{once, awhile, always}, true},
 		"loading":               {fault{status: 503, code: api.CodeNotReady}, []reach{once}, true},
 		"garbage":               {fault{garbage: true}, lasting, false},
 		"stranger's page":       {fault{answer: page(200, "text/html", "<h1>Welcome</h1>")}, []reach{always, dead}, false},
