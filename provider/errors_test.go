@@ -85,7 +85,7 @@ func TestDrift(t *testing.T) {
 func TestPersistTellsWhatWasSaid(t *testing.T) {
 	t.Parallel()
 	loading := &api.Problem{Status: 503, Code: api.CodeNotReady, Detail: "still loading"}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // longer than the first pause
 	defer cancel()
 	calls := 0
 	err := persist(ctx, func(ctx context.Context) error {

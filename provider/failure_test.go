@@ -308,7 +308,16 @@ func TestMovedAgent(t *testing.T) {
 						return nil
 					},
 				},
-				resource.TestStep{PreConfig: f.agent.mend, Config: at(f.second.URL), PlanOnly: true},
+				resource.TestStep{
+					PreConfig: func() {
+						f.agent.mend()
+						if dead { // as the warning asks
+							b.mustHave(t, 1, 1)
+							b.mustStop(t, "srv")
+						}
+					},
+					Config: at(f.second.URL), PlanOnly: true,
+				},
 			)
 		})
 	}
