@@ -49,9 +49,13 @@ type games struct {
 	may    func(id, message string) bool
 	log    *slog.Logger
 
-	here   *machine
-	told   atomic.Bool           // the kernel tells of sockets that end
-	gone   chan []netip.AddrPort // where UDP sockets have ended that were bound
+	here *machine
+	told atomic.Bool           // the kernel tells of sockets that end
+	gone chan []netip.AddrPort // where UDP sockets have ended that were bound
+
+	mu   sync.Mutex
+	left map[netip.AddrPort]struct{} // what UDP sockets were connected to that have ended since the last look
+
 	owners sockets.Owners
 	listed []view // what targets were made of
 	all    []gameTarget
@@ -75,7 +79,7 @@ type gameSocket struct {
 	inodes []uint64  // of the sockets on its port when it was last there
 	away   bool      // it was there, and is not
 	awayAt time.Time // when it was last there, while it is away
-	// flows: the client held sockets towards it when it was last seen, or since it is away.
+	// flows: the client held sockets towards it when it was last seen, or since then.
 	flows bool
 	due   bool // it was restarted under players, and the channel is not made anew yet
 }
@@ -98,6 +102,13 @@ func (g *gameSocket) observe(inodes []uint64, flows bool) {
 	g.inodes, g.away, g.flows = inodes, false, flows
 }
 
+// went takes note that a socket of the game has ended: it was there, though no look may have found it.
+func (g *gameSocket) went() {
+	if g.inodes == nil {
+		g.inodes = []uint64{}
+	}
+}
+
 // run watches until ctx ends.
 func (g *games) run(ctx context.Context) {
 	var wg sync.WaitGroup
@@ -118,8 +129,9 @@ func (g *games) run(ctx context.Context) {
 			return
 		}
 		now := time.Now()
-		targets := g.targets(g.list(), now)
-		if now.Before(next) {
+		targets, fresh := g.targets(g.list(), now)
+		g.note(targets, gone)
+		if now.Before(next) && !fresh {
 			targets = g.moving(targets, gone)
 		} else {
 			next = now.Add(gamePeriod)
@@ -137,13 +149,34 @@ func (g *games) run(ctx context.Context) {
 	}
 }
 
+// note takes note of what the kernel has told of sockets that have ended since the last look: games', and players' paths.
+func (g *games) note(targets []gameTarget, gone []netip.AddrPort) {
+	g.mu.Lock()
+	left := g.left
+	g.left = nil
+	g.mu.Unlock()
+	for _, t := range targets {
+		if _, had := left[t.addr]; had {
+			g.seen[t.gameKey].flows = true
+		}
+		if t.isOneOf(gone) {
+			g.seen[t.gameKey].went()
+		}
+	}
+}
+
+// isOneOf tells whether the game may have listened on one of these addresses.
+func (t gameTarget) isOneOf(gone []netip.AddrPort) bool {
+	return slices.ContainsFunc(gone, func(a netip.AddrPort) bool {
+		return a.Port() == t.addr.Port() && sockets.Overlaps(a.Addr(), t.addr.Addr())
+	})
+}
+
 // moving are the games that went under players or are to be mended, and those at addresses where a socket has just ended.
 func (g *games) moving(targets []gameTarget, gone []netip.AddrPort) []gameTarget {
 	var some []gameTarget
 	for _, t := range targets {
-		if s := g.seen[t.gameKey]; s.isMoving() || slices.ContainsFunc(gone, func(a netip.AddrPort) bool {
-			return a.Port() == t.addr.Port() && sockets.Overlaps(a.Addr(), t.addr.Addr())
-		}) {
+		if g.seen[t.gameKey].isMoving() || t.isOneOf(gone) {
 			some = append(some, t)
 		}
 	}
@@ -171,11 +204,20 @@ func (g *games) pace() time.Duration {
 func (g *games) ended(list []sockets.Socket) {
 	g.told.Store(true)
 	var gone []netip.AddrPort
+	g.mu.Lock()
 	for _, s := range list {
-		if s.Protocol == api.UDP && s.Remote.Port() == 0 {
+		switch {
+		case s.Protocol != api.UDP:
+		case s.Remote.Port() == 0:
 			gone = append(gone, s.Local)
+		default:
+			if g.left == nil {
+				g.left = map[netip.AddrPort]struct{}{}
+			}
+			g.left[s.Remote] = struct{}{}
 		}
 	}
+	g.mu.Unlock()
 	if len(gone) == 0 {
 		return
 	}
@@ -185,12 +227,12 @@ func (g *games) ended(list []sockets.Socket) {
 	}
 }
 
-// targets are the UDP services of the clients that run, as far as they point to this machine.
-func (g *games) targets(views []view, now time.Time) []gameTarget {
+// targets are the UDP services of the clients that run, as far as they point to this machine; fresh if one of them was none
+// before.
+func (g *games) targets(views []view, now time.Time) (targets []gameTarget, fresh bool) {
 	if isSame(views, g.listed) && now.Sub(g.madeAt) < ownPeriod {
-		return g.all
+		return g.all, false
 	}
-	var targets []gameTarget
 	pids := map[int]struct{}{}
 	for _, v := range views {
 		if v.Phase != supervisor.PhaseRunning {
@@ -213,13 +255,13 @@ func (g *games) targets(views []view, now time.Time) []gameTarget {
 	for _, t := range targets {
 		known[t.gameKey] = g.seen[t.gameKey]
 		if known[t.gameKey] == nil {
-			known[t.gameKey] = &gameSocket{}
+			known[t.gameKey], fresh = &gameSocket{}, true
 		}
 	}
 	g.keepAway(views, known)
 	g.seen = known
 	g.listed, g.all, g.madeAt = views, targets, now
-	return targets
+	return targets, fresh
 }
 
 // isSame tells whether two lists of the supervisor are one: nothing has changed between.

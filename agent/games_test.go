@@ -1,6 +1,12 @@
 package agent
 
-import "testing"
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
+	"github.com/satishost/terraform-provider-rathole/internal/sockets"
+)
 
 // TestGameSocket shows looks at one game's port, one after the other.
 func TestGameSocket(t *testing.T) {
@@ -34,5 +40,26 @@ func TestGameSocket(t *testing.T) {
 				t.Errorf("due is %v", s.due)
 			}
 		})
+	}
+}
+
+// TestGameThatNoLookHasSeen restarts a game under players who came and went between two looks: the kernel has told of both.
+func TestGameThatNoLookHasSeen(t *testing.T) {
+	t.Parallel()
+	game, player := netip.MustParseAddrPort("127.0.0.1:30000"), netip.MustParseAddrPort("127.0.0.1:40000")
+	wild := netip.MustParseAddrPort("0.0.0.0:30000")
+	one, other := gameKey{"one", "game"}, gameKey{"other", "game"}
+	g := &games{gone: make(chan []netip.AddrPort, 1), seen: map[gameKey]*gameSocket{one: {}, other: {}}}
+	targets := []gameTarget{{gameKey: one, addr: game}, {gameKey: other, addr: netip.MustParseAddrPort("127.0.0.1:30001")}}
+	g.ended([]sockets.Socket{{Protocol: api.UDP, Local: player, Remote: game}, {Protocol: api.UDP, Local: wild}})
+	g.note(targets, <-g.gone)
+	g.seen[one].observe(nil, false)
+	if !g.seen[one].isMoving() || g.seen[other].isMoving() {
+		t.Errorf("away are %+v and %+v", g.seen[one], g.seen[other])
+	}
+	g.note(targets, nil)
+	g.seen[one].observe([]uint64{1}, false)
+	if !g.seen[one].due || g.seen[other].flows {
+		t.Errorf("back are %+v and %+v", g.seen[one], g.seen[other])
 	}
 }
