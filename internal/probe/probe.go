@@ -11,9 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 )
@@ -102,7 +101,7 @@ func (t Target) port() string { return fmt.Sprintf("%d/%s", t.Address.Port(), t.
 
 // dialFailed explains an error of opening or using a socket.
 func (t Target) dialFailed(err error) *Failure {
-	if errors.Is(err, unix.ECONNREFUSED) {
+	if errors.Is(err, syscall.ECONNREFUSED) {
 		return t.portClosed()
 	}
 	return &Failure{Reason: api.ReasonUnreachable, Message: fmt.Sprintf("public port %s cannot be dialled: %v", t.port(), err)}
