@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
@@ -94,9 +95,9 @@ func (a *Agent) FollowLogs(ctx context.Context, id string, q LogQuery) iter.Seq2
 	return a.followLogs(ctx, api.PathClient, id, q)
 }
 
-// Health tells that the service's process answers, which version it is and what it can do.
+// Health tells that a service's process answers, be it a manager or an agent, which version it is and what it can do.
 func (r *remote) Health(ctx context.Context) (h api.Health, err error) {
-	_, err = r.do(ctx, call{method: http.MethodGet, path: api.PathHealth, result: &h, ours: func() bool { return h.Service == "rathole-"+r.kind }})
+	_, err = r.do(ctx, call{method: http.MethodGet, path: api.PathHealth, result: &h, ours: func() bool { return strings.HasPrefix(h.Service, "rathole-") }})
 	return h, err
 }
 
