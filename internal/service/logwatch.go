@@ -16,9 +16,11 @@ import (
 )
 
 const (
-	// watchPeriod is how often the sizes of the logs are looked at. A log that did not grow costs one stat. Of units that are
-	// connected, and whose logs have not grown for livelyFor, one in quietTurns is looked at: what they lose, the kernel tells.
+	// watchPeriod is how often the sizes of the logs are looked at. A log that did not grow costs one stat. Of those that have
+	// not grown for livelyFor, one in loneTurns is looked at, and of units that are connected one in quietTurns: what they lose, the
+	// kernel tells.
 	watchPeriod = time.Second
+	loneTurns   = 2
 	quietTurns  = 4
 	livelyFor   = 10 * time.Second
 	// watchWindow is how much of a log is read at a time, in bytes. An engine that writes more in a second says the same
@@ -110,7 +112,7 @@ func (w *LogWatch[S]) look(now time.Time) {
 			}
 		}
 		logs[id] = l
-		if now.Sub(l.grewAt) >= livelyFor && i%quietTurns != w.round%quietTurns && w.Linked != nil && w.Linked(id) {
+		if turns := w.turns(id, l, now); i%turns != w.round%turns {
 			continue
 		}
 		w.read(id, l, now)
@@ -118,6 +120,18 @@ func (w *LogWatch[S]) look(now time.Time) {
 	w.mu.Lock()
 	w.logs = logs
 	w.mu.Unlock()
+}
+
+// turns is in how many looks a log has one turn.
+func (w *LogWatch[S]) turns(id string, l *watched, now time.Time) int {
+	switch {
+	case now.Sub(l.grewAt) < livelyFor:
+		return 1
+	case w.Linked != nil && w.Linked(id):
+		return quietTurns
+	default:
+		return loneTurns
+	}
 }
 
 func size(path string) int64 {

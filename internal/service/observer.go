@@ -23,7 +23,7 @@ const (
 	somePeriod = 20 * time.Millisecond
 	// A look is followed by a pause of so many times the processor time that it took. All looks together so stay below 1 % of a core, and below
 	// a fifth of one while somebody waits, however many sockets there are.
-	allShare  = 250
+	allShare  = 400
 	someShare = 4
 	// maxPeriod bounds the pause all the same: a client that falls silent is missed after 12 s, and told of within 20. What
 	// the kernel tells of (sockets that end), and what an engine's log hints at, is looked at at once however many there are.
