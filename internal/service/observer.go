@@ -21,7 +21,7 @@ const (
 	// a waiting caller learns of a change too late, at most.
 	allPeriod  = time.Second
 	somePeriod = 20 * time.Millisecond
-	// A look is followed by a pause of so many times the processor time that it took. All looks together so stay below 1 % of a core, and below
+	// A look is followed by a pause of so many times the processor time that it took. All looks together so stay below a quarter of 1 % of a core, and below
 	// a fifth of one while somebody waits, however many sockets there are.
 	allShare  = 400
 	someShare = 4
