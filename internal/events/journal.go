@@ -17,6 +17,9 @@ import (
 // FileName is the journal's name in a service's log directory. No unit's log can have it: those end in .log and .err.
 const FileName = "events.jsonl"
 
+// IsFile tells whether a name in the log directory is that of a journal's file, the present one or the one before.
+func IsFile(name string) bool { return name == FileName || name == FileName+oldSuffix }
+
 const (
 	// DefaultKeep is how many events are in memory: some 3 MB, and the whole life of a few hundred instances.
 	DefaultKeep = 10_000

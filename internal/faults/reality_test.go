@@ -72,7 +72,7 @@ func (p *program) differences(want map[string]bool, kept map[string]int) (pids m
 	}
 	for _, name := range list("log") {
 		id, _, _ := strings.Cut(name, ".")
-		if _, ok := want[id]; !ok && name != events.FileName {
+		if _, ok := want[id]; !ok && !events.IsFile(name) {
 			say("left in log: %s", name)
 		}
 	}

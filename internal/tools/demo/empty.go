@@ -40,7 +40,7 @@ func (w *world) proveEmpty(_ context.Context, port int) error {
 			return err
 		}
 		for _, e := range entries {
-			if e.Name() == events.FileName {
+			if events.IsFile(e.Name()) {
 				continue // it tells what happened, also after the end
 			}
 			errs = append(errs, fmt.Errorf("%s/%s is left", dir, e.Name()))
