@@ -36,6 +36,10 @@ const lockFD = 3
 // stopGrace is how long a process has to end by itself; rathole needs 17-37 ms.
 const stopGrace = 5 * time.Second
 
+// killGrace is how long it may take after SIGKILL, which the kernel carries out as soon as the process is not in a system call
+// that cannot be interrupted.
+const killGrace = 10 * time.Second
+
 // Config is what a Backend works with. All but Env, Log and Crash are required.
 type Config struct {
 	Units      string   // directory with one directory per unit
@@ -355,7 +359,8 @@ func (b *Backend) Stop(ctx context.Context, id string) error {
 	return lock.Close()
 }
 
-// end signals a process and waits until it is gone.
+// end signals a process and waits until it is gone. One that does not even end by SIGKILL, in the hands of a disk that hangs for
+// example, is an error: whoever wants its end comes back, and holds up nobody else meanwhile.
 func (b *Backend) end(ctx context.Context, t *tracked) error {
 	grace := time.NewTimer(stopGrace)
 	defer grace.Stop()
@@ -366,14 +371,18 @@ func (b *Backend) end(ctx context.Context, t *tracked) error {
 		// A stopped process would take the signal only once it goes on.
 		grace.Reset(0)
 	}
-	for {
+	for killed := false; ; killed = true {
 		select {
 		case <-t.ended:
 			return nil
 		case <-grace.C:
+			if killed {
+				return fmt.Errorf("it does not end %s after SIGKILL: the kernel holds it, perhaps for a disk that hangs", killGrace)
+			}
 			if err := signal(t.pidfd, unix.SIGKILL); err != nil {
 				return err
 			}
+			grace.Reset(killGrace)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
