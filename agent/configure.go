@@ -25,7 +25,11 @@ func (a *Agent) configure(ctx context.Context, id, text string, replace bool) (v
 	if err != nil {
 		return view{}, err
 	}
-	defer a.byID.Lock(id)()
+	unlock, err := a.byID.Await(ctx, id)
+	if err != nil {
+		return view{}, err
+	}
+	defer unlock()
 	existing, err := a.sup.Get(id)
 	found := err == nil
 	if err != nil && !errors.Is(err, supervisor.ErrNotFound) {
@@ -60,7 +64,11 @@ func (a *Agent) stop(ctx context.Context, id string) (bool, error) {
 	if err := checkID(id); err != nil {
 		return false, err
 	}
-	defer a.byID.Lock(id)()
+	unlock, err := a.byID.Await(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
 	if _, err := a.sup.Get(id); errors.Is(err, supervisor.ErrNotFound) {
 		return false, nil
 	} else if err != nil {
@@ -73,7 +81,11 @@ func (a *Agent) stop(ctx context.Context, id string) (bool, error) {
 
 // restart gives a client a new process.
 func (a *Agent) restart(ctx context.Context, id string) (view, error) {
-	defer a.byID.Lock(id)()
+	unlock, err := a.byID.Await(ctx, id)
+	if err != nil {
+		return view{}, err
+	}
+	defer unlock()
 	if _, err := a.get(id); err != nil {
 		return view{}, err
 	}

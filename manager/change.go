@@ -37,7 +37,11 @@ func (m *Manager) update(ctx context.Context, req updateRequest) (view, error) {
 	if req.replaces != "" && !req.dry {
 		return view{}, onlyDry()
 	}
-	defer m.byID.Lock(req.id)()
+	unlock, err := m.byID.Await(ctx, req.id)
+	if err != nil {
+		return view{}, err
+	}
+	defer unlock()
 	existing, err := m.get(req.id)
 	if err != nil {
 		return view{}, err
@@ -93,7 +97,11 @@ func (m *Manager) remove(ctx context.Context, id string) error {
 	if found := checkID(id, "path.id"); len(found) > 0 {
 		return httpapi.Invalid(found...)
 	}
-	defer m.byID.Lock(id)()
+	unlock, err := m.byID.Await(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if _, err := m.get(id); err != nil {
 		return err
 	}
@@ -122,7 +130,11 @@ func (m *Manager) get(id string) (view, error) {
 
 // restart gives an instance a new engine.
 func (m *Manager) restart(ctx context.Context, id string) (view, error) {
-	defer m.byID.Lock(id)()
+	unlock, err := m.byID.Await(ctx, id)
+	if err != nil {
+		return view{}, err
+	}
+	defer unlock()
 	v, err := m.get(id)
 	if err != nil {
 		return view{}, err

@@ -36,7 +36,11 @@ func (m *Manager) create(ctx context.Context, req createRequest) (v view, fresh 
 	if req.replaces != "" && !req.dry {
 		return view{}, false, onlyDry()
 	}
-	defer m.byID.Lock(req.ServerID)()
+	unlock, err := m.byID.Await(ctx, req.ServerID)
+	if err != nil {
+		return view{}, false, err
+	}
+	defer unlock()
 	existing, err := m.sup.Get(req.ServerID)
 	if err == nil {
 		return existing, existing.Record.Spec.CreateKey == req.key && req.key != "", m.sameAsBefore(existing, req)

@@ -16,7 +16,11 @@ import (
 // client is shut out until it has the new config. Open TCP connections live on, for rathole keeps the data channels.
 // A noise key stays, since another one would restart the engine.
 func (m *Manager) rotate(ctx context.Context, id, ifMatch string) (view, error) {
-	defer m.byID.Lock(id)()
+	unlock, err := m.byID.Await(ctx, id)
+	if err != nil {
+		return view{}, err
+	}
+	defer unlock()
 	existing, err := m.get(id)
 	if err != nil {
 		return view{}, err

@@ -1,6 +1,9 @@
 package service
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // Keyed is a mutex for each name, so that two requests for one instance wait for each other and for nobody else.
 type Keyed struct {
@@ -35,4 +38,15 @@ func (k *Keyed) Lock(name string) func() {
 			delete(k.locks, name)
 		}
 	}
+}
+
+// Await is Lock for a caller who may have left by the time that it is his turn: what he asked for is not done then, for he may
+// have asked for it again.
+func (k *Keyed) Await(ctx context.Context, name string) (unlock func(), err error) {
+	unlock = k.Lock(name)
+	if err := ctx.Err(); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
 }
