@@ -68,6 +68,7 @@ func (c remoteCollector) Collect(ch chan<- prometheus.Metric) {
 	nearest := map[string]time.Duration{}
 	for i, v := range views {
 		host := v.Record.Spec.remoteHost()
+		nearest[host] += 0 // a host that is cut off is remembered: since when is the question
 		if rtt := seen[i].RTT; rtt > 0 && (nearest[host] == 0 || rtt < nearest[host]) {
 			nearest[host] = rtt
 		}
