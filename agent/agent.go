@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"path/filepath"
 	"sync"
 
@@ -130,7 +129,7 @@ func (a *Agent) observe() {
 	}
 	a.links = newLinks()
 	a.watcher = &watcher{healing: a.healing, links: a.links}
-	a.games.here, a.games.gone = &a.watcher.here, make(chan []netip.AddrPort, 1)
+	a.games.here, a.games.wake = &a.watcher.here, make(chan struct{}, 1)
 	a.observer = service.NewObserver(service.ObserverConfig[spec]{
 		List: a.sup.List, Get: a.sup.Get, Look: a.watcher.look, Tell: a.history.Tell, Log: a.cfg.Log, Looked: a.metrics.Looked,
 	})
@@ -148,7 +147,7 @@ func (a *Agent) observe() {
 			rathole.KindHandshakeFailed:  "the two sides do not speak the same transport, or their keys differ",
 		},
 	}
-	a.ends = &service.EndWatch[spec]{Observer: a.observer, Of: (&ends{list: a.sup.List, games: a.games}).lostBy, Log: a.cfg.Log}
+	a.ends = &service.EndWatch[spec]{Observer: a.observer, Of: (&ends{list: a.sup.List, games: a.games}).lostBy, Silent: a.games.untold, Log: a.cfg.Log}
 	a.history.Observer = a.observer
 	a.history.Remember()
 }

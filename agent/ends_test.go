@@ -36,11 +36,11 @@ func TestLostBy(t *testing.T) {
 		"a player's way to the game":    {sockets.Socket{Protocol: api.UDP, Local: here(40000), Remote: here(30000), State: sockets.Established}, false, false},
 		"somebody else's UDP port":      {sockets.Socket{Protocol: api.UDP, Local: here(30001)}, false, true},
 	} {
-		e := &ends{list: func() []view { return views }, games: &games{gone: make(chan []netip.AddrPort, 1)}}
+		e := &ends{list: func() []view { return views }, games: &games{wake: make(chan struct{}, 1)}}
 		if got := slices.Equal(e.lostBy([]sockets.Socket{c.ended}), []string{"one"}); got != c.lost {
 			t.Errorf("%s: a loss: %v", name, got)
 		}
-		if got := len(e.games.gone) == 1; got != c.games {
+		if got := len(e.games.wake) == 1; got != c.games {
 			t.Errorf("%s: the games are looked at: %v", name, got)
 		}
 		if !e.games.told.Load() {
@@ -55,13 +55,13 @@ func TestMoving(t *testing.T) {
 	now := time.Now()
 	g := &games{seen: map[gameKey]*gameSocket{}}
 	var all []gameTarget
-	for i, s := range []gameSocket{
+	for i, s := range []*gameSocket{
 		{inodes: []uint64{1}, flows: true},                                         // 30000: plays
 		{inodes: []uint64{1}, away: true, awayAt: now},                             // 30001: away, nobody waits
 		{inodes: []uint64{1}, away: true, flows: true, awayAt: now.Add(-longAway)}, // 30002
 	} {
 		key := gameKey{"one", string(rune('a' + i))}
-		g.seen[key] = &s
+		g.seen[key] = s
 		all = append(all, gameTarget{gameKey: key, addr: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(30000+i))})
 	}
 	ports := func(gone ...string) (ports []int) {

@@ -28,6 +28,8 @@ const (
 	awayPeriod     = 100 * time.Millisecond
 	awayPeriodLong = 500 * time.Millisecond
 	longAway       = 2 * time.Minute
+	// mendPause is the pause after a channel could not be made anew because its budget is used up.
+	mendPause = 5 * time.Second
 	// fewGames is up to how many the kernel is asked about by their ports; more of them are picked out of all.
 	fewGames = 32
 )
@@ -50,11 +52,12 @@ type games struct {
 	log    *slog.Logger
 
 	here *machine
-	told atomic.Bool           // the kernel tells of sockets that end
-	gone chan []netip.AddrPort // where UDP sockets have ended that were bound
+	told atomic.Bool   // the kernel tells of sockets that end
+	wake chan struct{} // a UDP socket has ended that was bound
 
 	mu   sync.Mutex
-	left map[netip.AddrPort]struct{} // what UDP sockets were connected to that have ended since the last look
+	gone []netip.AddrPort            // where such sockets have ended since the last look
+	left map[netip.AddrPort]struct{} // what UDP sockets were connected to that have ended since then
 
 	owners sockets.Owners
 	listed []view // what targets were made of
@@ -82,6 +85,9 @@ type gameSocket struct {
 	// flows: the client held sockets towards it when it was last seen, or since then.
 	flows bool
 	due   bool // it was restarted under players, and the channel is not made anew yet
+	// nextTry is when that may be tried again, after it was refused for now.
+	nextTry time.Time
+	failed  atomic.Bool // it was tried, and went wrong
 }
 
 // observe takes what a look has found.
@@ -116,21 +122,17 @@ func (g *games) run(ctx context.Context) {
 	g.seen = map[gameKey]*gameSocket{}
 	pause := time.NewTimer(0)
 	defer pause.Stop()
-	var (
-		gone []netip.AddrPort
-		next time.Time // when all are looked at again
-	)
+	var next time.Time // when all are looked at again
 	for {
 		select {
 		case <-pause.C:
-			gone = nil
-		case gone = <-g.gone:
+		case <-g.wake:
 		case <-ctx.Done():
 			return
 		}
 		now := time.Now()
 		targets, fresh := g.targets(g.list(), now)
-		g.note(targets, gone)
+		gone := g.note(targets)
 		if now.Before(next) && !fresh {
 			targets = g.moving(targets, gone)
 		} else {
@@ -149,20 +151,27 @@ func (g *games) run(ctx context.Context) {
 	}
 }
 
-// note takes note of what the kernel has told of sockets that have ended since the last look: games', and players' paths.
-func (g *games) note(targets []gameTarget, gone []netip.AddrPort) {
+// note takes note of what the kernel has told of sockets that have ended since the last look: games', which it returns, and
+// players' paths.
+func (g *games) note(targets []gameTarget) (gone []netip.AddrPort) {
 	g.mu.Lock()
-	left := g.left
-	g.left = nil
+	gone, left := g.gone, g.left
+	g.gone, g.left = nil, nil
 	g.mu.Unlock()
 	for _, t := range targets {
-		if _, had := left[t.addr]; had {
+		if _, had := left[plain(t.addr)]; had {
 			g.seen[t.gameKey].flows = true
 		}
 		if t.isOneOf(gone) {
 			g.seen[t.gameKey].went()
 		}
 	}
+	return gone
+}
+
+// plain is an address in the one form that stands for all of its spellings.
+func plain(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }
 
 // isOneOf tells whether the game may have listened on one of these addresses.
@@ -183,7 +192,9 @@ func (g *games) moving(targets []gameTarget, gone []netip.AddrPort) []gameTarget
 	return some
 }
 
-func (g *gameSocket) isMoving() bool { return g.due || g.away && g.flows }
+func (g *gameSocket) isMoving() bool {
+	return g.due && !time.Now().Before(g.nextTry) || g.away && g.flows
+}
 
 // pace is how long the next look at the games that move may be off.
 func (g *games) pace() time.Duration {
@@ -200,32 +211,39 @@ func (g *games) pace() time.Duration {
 	return pace
 }
 
+// maxGone bounds how many ended sockets are kept between two looks. A machine on which more end shows the games gone at the next
+// look at all.
+const maxGone = 1000
+
 // ended takes note of sockets that have ended: one on which a game may have listened is worth a look at once.
 func (g *games) ended(list []sockets.Socket) {
 	g.told.Store(true)
-	var gone []netip.AddrPort
+	listened := false
 	g.mu.Lock()
 	for _, s := range list {
 		switch {
-		case s.Protocol != api.UDP:
+		case s.Protocol != api.UDP || len(g.gone)+len(g.left) >= maxGone:
 		case s.Remote.Port() == 0:
-			gone = append(gone, s.Local)
+			g.gone, listened = append(g.gone, s.Local), true
 		default:
 			if g.left == nil {
 				g.left = map[netip.AddrPort]struct{}{}
 			}
-			g.left[s.Remote] = struct{}{}
+			g.left[plain(s.Remote)] = struct{}{}
 		}
 	}
 	g.mu.Unlock()
-	if len(gone) == 0 {
+	if !listened {
 		return
 	}
 	select {
-	case g.gone <- gone:
-	default: // the next look at all will see it
+	case g.wake <- struct{}{}:
+	default: // it is awake
 	}
 }
+
+// untold takes note that the kernel tells nothing any more.
+func (g *games) untold() { g.told.Store(false) }
 
 // targets are the UDP services of the clients that run, as far as they point to this machine; fresh if one of them was none
 // before.
@@ -343,7 +361,10 @@ func aroundUDP(ctx context.Context, wanted map[int]struct{}) (at, to []sockets.S
 // mend makes the channel of a service anew if that is due, and not going on already.
 func (g *games) mend(ctx context.Context, t gameTarget, wg *sync.WaitGroup) {
 	s := g.seen[t.gameKey]
-	if !s.due || s.away {
+	if s.failed.Swap(false) {
+		s.due = true
+	}
+	if !s.due || s.away || time.Now().Before(s.nextTry) {
 		return
 	}
 	if _, busy := g.busy.LoadOrStore(t.id, nil); busy {
@@ -352,6 +373,7 @@ func (g *games) mend(ctx context.Context, t gameTarget, wg *sync.WaitGroup) {
 	message := fmt.Sprintf("the game on %s/udp was restarted under players: service %s gets a new UDP channel, for rathole would leave some of them unserved", t.addr, t.service)
 	if !g.may(t.id, message) {
 		g.busy.Delete(t.id)
+		s.nextTry = time.Now().Add(mendPause)
 		return
 	}
 	s.due, s.flows = false, false
@@ -359,6 +381,7 @@ func (g *games) mend(ctx context.Context, t gameTarget, wg *sync.WaitGroup) {
 		defer g.busy.Delete(t.id)
 		if err := g.bounce(ctx, t.id, t.service); err != nil && !errors.Is(err, supervisor.ErrNotFound) {
 			g.log.Error("make a UDP channel anew", "id", t.id, "service", t.service, "error", err)
+			s.failed.Store(true)
 		}
 	})
 }

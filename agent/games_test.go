@@ -49,15 +49,17 @@ func TestGameThatNoLookHasSeen(t *testing.T) {
 	game, player := netip.MustParseAddrPort("127.0.0.1:30000"), netip.MustParseAddrPort("127.0.0.1:40000")
 	wild := netip.MustParseAddrPort("0.0.0.0:30000")
 	one, other := gameKey{"one", "game"}, gameKey{"other", "game"}
-	g := &games{gone: make(chan []netip.AddrPort, 1), seen: map[gameKey]*gameSocket{one: {}, other: {}}}
+	g := &games{wake: make(chan struct{}, 1), seen: map[gameKey]*gameSocket{one: {}, other: {}}}
 	targets := []gameTarget{{gameKey: one, addr: game}, {gameKey: other, addr: netip.MustParseAddrPort("127.0.0.1:30001")}}
 	g.ended([]sockets.Socket{{Protocol: api.UDP, Local: player, Remote: game}, {Protocol: api.UDP, Local: wild}})
-	g.note(targets, <-g.gone)
+	if gone := g.note(targets); len(gone) != 1 || len(g.wake) != 1 {
+		t.Errorf("gone are %v", gone)
+	}
 	g.seen[one].observe(nil, false)
 	if !g.seen[one].isMoving() || g.seen[other].isMoving() {
 		t.Errorf("away are %+v and %+v", g.seen[one], g.seen[other])
 	}
-	g.note(targets, nil)
+	g.note(targets)
 	g.seen[one].observe([]uint64{1}, false)
 	if !g.seen[one].due || g.seen[other].flows {
 		t.Errorf("back are %+v and %+v", g.seen[one], g.seen[other])
