@@ -117,6 +117,9 @@ func (w *watcher) noteConnection(ctx context.Context, v view, k kernelView) {
 	if v.Hints[hintConnected] != "" || v.Record.Desired != supervisor.Running || len(k.channels(v.Record.Spec)) == 0 {
 		return
 	}
+	if now, err := w.sup.Get(v.Record.ID); err != nil || now.Hints[hintConnected] != "" {
+		return // noted since, or gone
+	}
 	err := w.sup.SetHint(ctx, v.Record.ID, hintConnected, time.Now().UTC().Format(time.RFC3339Nano))
 	if err != nil {
 		w.log.Warn("note the first connection", "id", v.Record.ID, "error", err)

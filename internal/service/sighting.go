@@ -128,7 +128,9 @@ func (o *Observer[S]) record(v supervisor.View[S], taken time.Time, assess Asses
 		}
 	}
 	if soon, ok := s.confirm(); ok {
-		o.due[id] = soon
+		if at, is := o.due[id]; !is || soon.Before(at) {
+			o.due[id] = soon
+		}
 		o.nudge()
 	}
 	return now

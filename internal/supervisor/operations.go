@@ -223,6 +223,9 @@ func (s *Supervisor[S]) SetHint(ctx context.Context, id, name, value string) err
 	u.commit.Lock()
 	defer u.commit.Unlock()
 	v, _ := u.snapshot()
+	if v.Record.Desired == Absent {
+		return ErrNotFound // its directory goes, and another unit may get the name
+	}
 	if v.Hints[name] == value {
 		return nil
 	}
