@@ -43,7 +43,9 @@ func (r *rpc) refresh(ctx context.Context, h held) (held, []*tfprotov6.Diagnosti
 func (r *rpc) change(ctx context.Context, h held, config values) (held, []*tfprotov6.Diagnostic) {
 	r.t.Helper()
 	if h.tainted && config != nil {
-		gone, diags := r.change(ctx, h, nil)
+		unknowing := h
+		unknowing.private = nil // the plan is that of a create, and so is its private state
+		gone, diags := r.change(ctx, unknowing, nil)
 		if !gone.state.IsNull() {
 			return gone, diags
 		}

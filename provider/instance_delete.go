@@ -33,8 +33,22 @@ func (r *instanceResource) Delete(ctx context.Context, req resource.DeleteReques
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 
-	if ours, ok := r.stillOurs(ctx, mgr, state, req.Private, &resp.Diagnostics); !ok || !ours {
+	key, more := unsettledCreate(ctx, req.Private)
+	resp.Diagnostics.Append(more...)
+	if resp.Diagnostics.HasError() {
 		return
+	}
+	if key == "" && state.Revision.IsNull() {
+		// Terraform destroys what is tainted without its private state; a refresh clears the doubt before.
+		resp.Diagnostics.AddError("Unable to delete instance", fmt.Sprintf("The manager did not answer when instance %s was to be created, and has not been asked since "+
+			"whether it made it. An instance of that name may be somebody else's, so nothing was destroyed.\n\n"+
+			"Refresh first: apply again or destroy again without -refresh=false. The refresh says what else is to be done, if anything.", id))
+		return
+	}
+	if key != "" {
+		if ours, ok := r.stillOurs(ctx, state, key, "Unable to delete instance", instanceKept, &resp.Diagnostics); !ok || !ours {
+			return
+		}
 	}
 	next := instanceKept
 	if url := state.AgentURL.ValueString(); url != "" {
@@ -70,25 +84,25 @@ func (r *instanceResource) forced(state instanceModel) bool {
 	return state.ForceDestroy.ValueBool()
 }
 
-// stillOurs tells whether an instance is this resource's to destroy. It is, but for one doubt: a create that nobody answered
-// may have met, under the same name, an instance of somebody else. ok is false if the doubt cannot be cleared.
-func (r *instanceResource) stillOurs(ctx context.Context, mgr *client.Manager, state instanceModel, private privateState, diags *diag.Diagnostics) (ours, ok bool) {
-	key, more := unsettledCreate(ctx, private)
-	diags.Append(more...)
-	if key == "" || diags.HasError() {
-		return true, !diags.HasError()
-	}
+// stillOurs tells whether the instance of a create that nobody answered is this resource's: that create may have met, under the
+// same name, an instance of somebody else. ok is false if the doubt cannot be cleared; the error ends with next.
+func (r *instanceResource) stillOurs(ctx context.Context, state instanceModel, key, summary, next string, diags *diag.Diagnostics) (ours, ok bool) {
 	spec, _, more := state.spec(ctx)
 	diags.Append(more...)
-	id := state.ServerID.ValueString()
-	ours, err := r.madeBy(ctx, mgr, id, spec, key)
+	mgr, err := r.manager()
 	if err != nil {
-		fail(diags, "Unable to delete instance", fmt.Errorf("asking whether the create that was not answered made it: %w", err), instanceKept)
+		fail(diags, summary, err, next)
+		return false, false
+	}
+	id := state.ServerID.ValueString()
+	ours, err = r.madeBy(ctx, mgr, id, spec, key)
+	if err != nil {
+		fail(diags, summary, fmt.Errorf("asking whether the create that was not answered made it: %w", err), next)
 		return false, false
 	}
 	if !ours {
 		diags.AddWarning("Instance was not created", fmt.Sprintf("The manager did not answer when instance %s was to be created. It says now that it did not create it, "+
-			"so there is nothing to destroy. An instance of that name that exists is somebody else's, and was left alone.", id))
+			"so it is dropped from the state. An instance of that name that exists is somebody else's, and was left alone.", id))
 	}
 	return ours, true
 }

@@ -25,9 +25,21 @@ func (r *instanceResource) Read(ctx context.Context, req resource.ReadRequest, r
 	id := state.ServerID.ValueString()
 	r.willReplace(id, id)
 
+	key, more := unsettledCreate(ctx, req.Private)
+	resp.Diagnostics.Append(more...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	if ours, ok := r.clearDoubt(ctx, state, key, &resp.Diagnostics); !ok {
+		return
+	} else if !ours {
+		resp.State.RemoveResource(ctx)
+		return
+	}
+
 	found, err := r.observe(ctx, state, &resp.Diagnostics)
 	if err != nil {
-		fail(&resp.Diagnostics, "Unable to read instance", err, "Nothing was changed, and what the state holds of it is kept. Mend the cause and run Terraform again.")
+		fail(&resp.Diagnostics, "Unable to read instance", err, readNothing)
 		return
 	}
 	if found.inst == nil && found.client == nil && !found.silent {
@@ -36,12 +48,35 @@ func (r *instanceResource) Read(ctx context.Context, req resource.ReadRequest, r
 	}
 	if found.inst != nil {
 		resp.Diagnostics.Append(state.take(ctx, *found.inst)...)
+		if key != "" { // the doubt is cleared
+			resp.Diagnostics.Append(rememberCreate(ctx, resp.Private, "")...)
+		}
 	} else {
 		state.Status = types.StringValue(string(api.StatusDown)) // no engine runs
 	}
 	state.ClientConfigSHA256, state.Drift = found.hash(state.ClientConfigSHA256), found.drift(state.Drift)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &state)...)
 }
+
+// clearDoubt asks about a create that nobody answered, before its instance is taken for this resource's. It must be done here:
+// Terraform plans a tainted resource as a new one, and so gives the key to no destroy of it.
+func (r *instanceResource) clearDoubt(ctx context.Context, state instanceModel, key string, diags *diag.Diagnostics) (ours, ok bool) {
+	switch {
+	case key != "":
+		ctx, cancel := context.WithTimeout(ctx, r.limits.cleanup)
+		defer cancel()
+		return r.stillOurs(ctx, state, key, "Unable to read instance", readNothing, diags)
+	case state.Revision.IsNull() && !state.Drift.IsNull(): // an import knows of no drift yet
+		id := state.ServerID.ValueString()
+		diags.AddWarning("Instance is not known to be this one", fmt.Sprintf("The manager did not answer when instance %s was to be created, and an apply or destroy with "+
+			"-refresh=false has lost what would tell whether it made it. So it is dropped from the state, and one that exists is left alone. The next apply takes it over if it "+
+			"has this very specification. If it has another and is this one, import it: terraform import rathole_instance.NAME %s", id, id))
+		return false, true
+	}
+	return true, true
+}
+
+const readNothing = "Nothing was changed, and what the state holds of it is kept. Mend the cause and run Terraform again."
 
 // observe asks both services at once. That an agent cannot be asked is a warning; the manager's failure is the error.
 func (r *instanceResource) observe(ctx context.Context, state instanceModel, diags *diag.Diagnostics) (observed, error) {
