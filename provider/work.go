@@ -86,6 +86,9 @@ func (w *work) configureClient(ctx context.Context) (hash types.String, err erro
 		c, err = w.agent.Configure(ctx, w.id, config.Config, false)
 		// A refusal by the agent means that it runs nothing new. Without an answer it may.
 		w.clientMade = w.clientMade || (!w.clientWas && (err == nil || client.Unanswered(err)))
+		if client.HasCode(err, api.CodeClientExists) {
+			w.clientMade = false // nor did a try before that was not answered: the client is another manager's
+		}
 		return err
 	})
 	if err != nil {
