@@ -93,7 +93,7 @@ func (u *update) run(ctx context.Context) {
 				"Mend the cause and apply again: the client is brought in step.")
 			return
 		}
-	case u.agent == nil && u.plan.AgentURL.ValueString() != "": // disabled
+	case u.agent == nil && u.plan.AgentURL.ValueString() != "" && (drifted(u.prior) || !u.plan.sameTunnel(u.prior) || !hash.IsNull()): // disabled
 		u.keep(ctx, inst, hash, clientHalf+"not stopped yet")
 		if err := u.resource.stopClient(ctx, u.plan.AgentURL.ValueString(), u.id, u.patience); err != nil {
 			fail(u.diags, "Unable to stop client", err, "The server half is disabled, and its client still runs, as far as is known. Mend the cause and apply again: the client is stopped.")
