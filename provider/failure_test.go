@@ -353,6 +353,8 @@ func TestInvalidConfigurations(t *testing.T) {
 		"bad service":        {service("Big_One", "protocols = [\"udp\"], local_port = 1"), says("must be a small letter")},
 		"no protocol":        {service("q", "protocols = [], local_port = 1"), says("must contain at least 1 elements")},
 		"unknown protocol":   {service("q", "protocols = [\"sctp\"], local_port = 1"), says("value must be one of")},
+		"null service":       {"services = { q = null }\n", says("Null Map Value")},
+		"null label":         {"game_port = 5\nlabels = { env = null }\n", says("Null Map Value")},
 		"no services":        {"services = {}\n", says("at least 1 elements")},
 		"bad host":           {"game_port = 5\nhost_ip = \"a:1\"\n", says("neither an IP address nor a host name")},
 		"bad agent URL":      {"game_port = 5\nagent_url = \"host:8081\"\n", says("must begin with http:// or https://")},

@@ -112,6 +112,7 @@ func (r *instanceResource) Schema(ctx context.Context, _ resource.SchemaRequest,
 				NestedObject:        serviceSchema(),
 				Validators: []validator.Map{
 					mapvalidator.SizeBetween(1, 64),
+					mapvalidator.NoNullValues(),
 					mapvalidator.KeysAre(stringvalidator.RegexMatches(regexp.MustCompile(rathole.ServicePattern),
 						"must be a small letter followed by up to 31 small letters, digits or -")),
 				},
@@ -130,6 +131,7 @@ func (r *instanceResource) Schema(ctx context.Context, _ resource.SchemaRequest,
 				Optional:            true, ElementType: types.StringType,
 				Validators: []validator.Map{
 					mapvalidator.SizeAtMost(maxLabels),
+					mapvalidator.NoNullValues(), // the manager keeps none, and Terraform would miss it after the apply
 					mapvalidator.KeysAre(stringvalidator.LengthBetween(1, 63)),
 					mapvalidator.ValueStringsAre(stringvalidator.LengthAtMost(255)),
 				},
