@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
 )
 
 // TestForceDestroy of the provider block holds for every resource that does not say otherwise.
@@ -44,6 +46,35 @@ func TestForceDestroy(t *testing.T) {
 			if !strings.Contains(diags[0].Detail, "force_destroy = true in the provider block") {
 				t.Errorf("the way out is not told: %s", diags[0].Detail)
 			}
+		})
+	}
+}
+
+// TestForceDestroyHeedsALiveAgent: what an agent refuses is no sign that its host is gone.
+func TestForceDestroyHeedsALiveAgent(t *testing.T) {
+	t.Parallel()
+	for code, status := range map[api.Code]int{api.CodeUnauthorized: 401, api.CodeInvalidRequest: 422, api.CodeInternal: 500} {
+		t.Run(string(code), func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			b := f.backend()
+			r := b.rpc(t)
+			config := b.resource(values{"force_destroy": tftypes.NewValue(tftypes.Bool, true), "timeouts": shortTimeouts(r)})
+			h, diags := r.change(t.Context(), r.nothing(), config)
+			mustBeSilent(t, diags)
+			f.agent.fail(stopRoute, fault{status: status, code: code})
+			h, diags = r.change(t.Context(), h, nil)
+			mustSay(t, diags, "E Unable to stop client: ")
+			if !strings.Contains(diags[0].Detail, "The agent answers") {
+				t.Errorf("the way out is not told: %s", diags[0].Detail)
+			}
+			if h.state.IsNull() {
+				t.Error("the state let go of it")
+			}
+			b.mustHave(t, 1, 1)
+			f.agent.mend()
+			_, diags = r.change(t.Context(), h, nil)
+			mustBeSilent(t, diags)
 		})
 	}
 }

@@ -57,9 +57,12 @@ func (r *instanceResource) Delete(ctx context.Context, req resource.DeleteReques
 		if force {
 			patience = r.shortly(ctx)
 		}
-		if err := r.stopClient(ctx, url, id, patience); err != nil && !force {
-			resp.Diagnostics.AddError("Unable to stop client", explain(err)+"\n\nThe instance is kept, on the manager and in the state. "+
-				"If that host is gone for good, set force_destroy = true in the provider block, or in the resource and apply, and destroy again.")
+		if err := r.stopClient(ctx, url, id, patience); err != nil && (!force || !unreachable(err)) {
+			way := "If that host is gone for good, set force_destroy = true in the provider block, or in the resource and apply, and destroy again."
+			if !unreachable(err) {
+				way = "The agent answers, so force_destroy does not pass over it. Mend the cause and destroy it again."
+			}
+			resp.Diagnostics.AddError("Unable to stop client", explain(err)+"\n\nThe instance is kept, on the manager and in the state. "+way)
 			return
 		} else if err != nil {
 			resp.Diagnostics.AddWarning("Client left behind", explain(err)+"\n\nforce_destroy is set, so the server half is removed all the same. "+
