@@ -184,13 +184,20 @@ func IsTransient(err error) bool {
 	return !noTLS(err)
 }
 
-// noTLS tells of a connection that TLS does not come to terms on; time does not change that.
+// noTLS tells of a connection that TLS does not come to terms on; time does not change that. It does change what a proxy says
+// that has yet to obtain its certificate: Caddy "internal error", Traefik "unrecognized name".
 func noTLS(err error) bool {
 	var untrusted *tls.CertificateVerificationError
 	var notTLS tls.RecordHeaderError
 	var alert *net.OpError // crypto/tls tells of alerts, the other's and its own, by these two operations
 	return errors.As(err, &untrusted) || errors.As(err, &notTLS) || errors.Is(err, http.ErrSchemeMismatch) ||
-		(errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"))
+		(errors.As(err, &alert) && (alert.Op == "local error" || (alert.Op == "remote error" && !noCertificateYet(alert.Err))))
+}
+
+// noCertificateYet compares texts, since the type of an alert from the other side is crypto/tls's own.
+func noCertificateYet(alert error) bool {
+	const internalError, unrecognizedName = tls.AlertError(80), tls.AlertError(112) // RFC 8446, 6.2
+	return alert.Error() == internalError.Error() || alert.Error() == unrecognizedName.Error()
 }
 
 func transientStatus(status int) bool {

@@ -1,14 +1,19 @@
 package client
 
 import (
+	"crypto/tls"
 	"encoding/pem"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/secret"
 )
@@ -71,5 +76,44 @@ func TestTrust(t *testing.T) {
 		if err := errors.Join(only, ca); only == nil || ca == nil || !strings.Contains(err.Error(), bad) {
 			t.Errorf("%s: %v", bad, err)
 		}
+	}
+}
+
+// TestNoCertificateYet meets a proxy that has yet to obtain its certificate, which passes, and one that wants another TLS,
+// which does not.
+func TestNoCertificateYet(t *testing.T) {
+	t.Parallel()
+	none := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }
+	failing := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("not yet") }
+	for name, tt := range map[string]struct {
+		server    *tls.Config
+		transient bool
+	}{
+		"internal error":    {&tls.Config{GetCertificate: failing}, true},
+		"unrecognized name": {&tls.Config{GetCertificate: none}, true},
+		"protocol version":  {&tls.Config{GetCertificate: none, MinVersion: tls.VersionTLS13}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := tls.Listen("tcp", "127.0.0.1:0", tt.server)
+			if err != nil {
+				t.Fatal(err)
+			}
+			srv := &http.Server{ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute}
+			var serving sync.WaitGroup
+			serving.Go(func() { _ = srv.Serve(l) })
+			t.Cleanup(func() {
+				_ = srv.Close()
+				serving.Wait()
+			})
+			m, err := NewManager(Config{URL: "https://" + l.Addr().String(), TLS: &tls.Config{MaxVersion: tls.VersionTLS12}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = m.Get(t.Context(), "a")
+			if err == nil || !strings.Contains(err.Error(), name) || IsTransient(err) != tt.transient {
+				t.Errorf("transient: %t, %v", IsTransient(err), err)
+			}
+		})
 	}
 }
