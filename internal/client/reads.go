@@ -29,6 +29,7 @@ type reads[T any] struct {
 	row     int          // reads in a row
 	all     map[string]T // the last list
 	listed  time.Time    // when it was asked for
+	refused time.Time    // when a list failed last
 	listing chan struct{}
 	changes int // a list that was under way at a change is not kept
 }
@@ -69,7 +70,8 @@ func (r *reads[T]) many() bool {
 	return r.row > r.few
 }
 
-// listedOne looks a thing up in a fresh list. One caller asks for it, the others wait; if it fails, each goes its own way.
+// listedOne looks a thing up in a fresh list. One caller asks for it, the others wait; if it fails, each goes its own way, and
+// none asks for a list until readsFresh is over: every one of them would wait for a service that cannot list.
 func (r *reads[T]) listedOne(ctx context.Context, id string) (T, bool) {
 	var none T
 	r.mu.Lock()
@@ -88,6 +90,10 @@ func (r *reads[T]) listedOne(ctx context.Context, id string) (T, bool) {
 		v, ok := r.all[id]
 		return v, ok
 	}
+	if time.Since(r.refused) <= readsFresh {
+		r.mu.Unlock()
+		return none, false
+	}
 	done, asked := make(chan struct{}), time.Now()
 	r.listing = done
 	changes := r.changes
@@ -103,6 +109,7 @@ func (r *reads[T]) listedOne(ctx context.Context, id string) (T, bool) {
 	r.listing = nil
 	close(done)
 	if err != nil {
+		r.refused = time.Now()
 		return none, false
 	}
 	if r.changes == changes {

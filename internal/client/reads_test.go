@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // library counts how it is read.
@@ -105,8 +107,17 @@ func TestReadsSurviveAListThatFails(t *testing.T) {
 	t.Parallel()
 	l := newLibrary(100)
 	l.closed.Store(true)
-	l.readAll(t, l.reads())
-	if l.gets.Load() != 100 {
-		t.Errorf("%d gets", l.gets.Load())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := l.reads()
+		l.readAll(t, r)
+		if gets, lists := l.gets.Load(), l.lists.Load(); gets != 100 || lists != 1 {
+			t.Errorf("%d gets and %d lists", gets, lists)
+		}
+		l.closed.Store(false)
+		time.Sleep(readsFresh + time.Second) // in virtual time
+		l.readAll(t, r)
+		if gets, lists := l.gets.Load(), l.lists.Load(); gets != 100+fewInstances || lists != 2 {
+			t.Errorf("open again: %d gets and %d lists", gets, lists)
+		}
+	})
 }
