@@ -42,7 +42,7 @@ func is(id string, answered *string) func() bool {
 // do sends a call, again if that is safe and promising, and decodes its answer. The status is 0 when none came. The error is
 // a *failure.
 func (r *remote) do(ctx context.Context, c call) (status int, err error) {
-	if c.method != http.MethodGet {
+	if c.method != http.MethodGet && !c.query.Has("dry_run") {
 		defer r.changed()
 	}
 	unanswered := false

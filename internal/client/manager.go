@@ -71,8 +71,8 @@ func (m *Manager) Get(ctx context.Context, id string) (inst api.Instance, err er
 	return inst, err
 }
 
-// Refresh reads an instance as one of many: where many are read within a second, one list answers them, so what it says may
-// be a second old. A change by this client is always seen.
+// Refresh reads an instance as one of many: where many are read in a row, one list answers them, so what it says may be 5 s
+// old. A change by this client is always seen.
 func (m *Manager) Refresh(ctx context.Context, id string) (api.Instance, error) {
 	return m.reads.read(ctx, id)
 }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/satishost/terraform-provider-rathole/internal/api"
 )
 
 // library counts how it is read.
@@ -120,4 +123,29 @@ func TestReadsSurviveAListThatFails(t *testing.T) {
 			t.Errorf("open again: %d gets and %d lists", gets, lists)
 		}
 	})
+}
+
+func TestDryRunsDropNoList(t *testing.T) {
+	t.Parallel()
+	m, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			answer(w, http.StatusOK, api.InstanceList{Instances: []api.Instance{{ServerID: "a"}}})
+			return
+		}
+		answer(w, http.StatusCreated, api.Instance{ServerID: "a"})
+	})
+	for dry, dropped := range map[bool]bool{true: false, false: true} {
+		if _, ok := m.reads.listedOne(t.Context(), "a"); !ok {
+			t.Fatal("the list is not kept")
+		}
+		_, _, err := m.Create(t.Context(), api.CreateInstance{ServerID: "a"}, CreateOptions{DryRun: dry})
+		if _, err2 := m.Update(t.Context(), "a", api.UpdateInstance{}, UpdateOptions{DryRun: dry}); err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		m.reads.mu.Lock()
+		if (m.reads.all == nil) != dropped {
+			t.Errorf("dry run: %t, dropped the list: %t", dry, m.reads.all == nil)
+		}
+		m.reads.mu.Unlock()
+	}
 }
