@@ -141,19 +141,42 @@ func restart(ctx context.Context, w *work, _ api.Instance, progress func(string)
 }
 
 func rotateSecret(ctx context.Context, w *work, inst api.Instance, progress func(string)) error {
-	if _, err := w.mgr.Rotate(ctx, w.id, client.ETag(inst)); err != nil {
-		return err
+	_, lost := w.mgr.Rotate(ctx, w.id, client.ETag(inst))
+	switch {
+	case lost == nil:
+		progress("The server half has new secrets.")
+	case !client.Unanswered(lost):
+		return lost
+	default: // it may have them, and the client would be shut out
+		progress("The manager did not answer whether the server half has new secrets.")
 	}
-	progress("The server half has new secrets.")
 	if w.agent == nil {
 		progress("No agent runs the client: hand it the new client config, or it stays shut out.")
-		return nil
+		return w.rotated(ctx, inst, lost)
 	}
 	if _, err := w.configureClient(ctx); err != nil {
 		return fmt.Errorf("the server half has new secrets and its client has not: until the client has them too, the tunnel is down; plan and apply repair it: %w", err)
 	}
-	progress("The client half has new secrets.")
-	return w.up(ctx, progress)
+	progress("The client half has the secrets of the server half.")
+	if err := w.up(ctx, progress); err != nil {
+		return err
+	}
+	return w.rotated(ctx, inst, lost)
+}
+
+// rotated tells by the revision whether a rotation whose answer was lost was carried out.
+func (w *work) rotated(ctx context.Context, before api.Instance, lost error) error {
+	if lost == nil {
+		return nil
+	}
+	now, err := w.mgr.Get(ctx, w.id)
+	switch {
+	case err != nil:
+		return fmt.Errorf("whether the secrets are new is not known: %w", lost)
+	case now.Revision == before.Revision:
+		return fmt.Errorf("the secrets are the old ones, on both halves: %w", lost)
+	}
+	return nil
 }
 
 // probeGame tells of each service what the game said.

@@ -178,6 +178,38 @@ func TestRotateWithADeadAgent(t *testing.T) {
 	}
 }
 
+// TestRotateLosesItsAnswer: the client is given what the server half has, and whether that is new is told.
+func TestRotateLosesItsAnswer(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		fault fault
+		fails string
+	}{
+		"done":     {fault: fault{lost: true}},
+		"not done": {fault: fault{cut: true}, fails: "The secrets are the old ones, on both halves"},
+		"refused":  {fault: fault{status: 412, code: api.CodeRevisionMismatch}, fails: "revision_mismatch"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			b := f.backend()
+			r := b.rpc(t)
+			_, diags := r.apply(t.Context(), nil, b.resource(nil))
+			mustBeSilent(t, diags)
+			before := f.instances["srv"].ClientConfigSHA256
+			f.manager.fail(rotateRoute, tt.fault)
+			progress, diags := r.invoke("rathole_instance_rotate_secret", "srv")
+			if got := summaries(diags); (len(got) > 0) != (tt.fails != "") || !strings.Contains(strings.Join(got, ""), tt.fails) {
+				t.Errorf("%q after %q", got, progress)
+			}
+			inst := f.instances["srv"]
+			if (inst.ClientConfigSHA256 != before) != tt.fault.lost || f.agent.clients["srv"].ConfigSHA256 != inst.ClientConfigSHA256 {
+				t.Errorf("rotated: %t, the client has %s, want %s", inst.ClientConfigSHA256 != before, f.agent.clients["srv"].ConfigSHA256, inst.ClientConfigSHA256)
+			}
+		})
+	}
+}
+
 // destroy removes both halves of an instance.
 func (b backend) destroy(t *testing.T, id string) {
 	t.Helper()
