@@ -155,7 +155,7 @@ func unitTest(t *testing.T, c resource.TestCase) {
 // testProvider is the provider with an environment of its own and less patience.
 func testProvider(env map[string]string) *ratholeProvider {
 	l := defaultLimits()
-	l.agentRead, l.planCheck, l.portWait, l.cleanup = time.Second, time.Second, 2*time.Second, 8*time.Second
+	l.agentRead, l.agentStop, l.planCheck, l.portWait, l.cleanup = time.Second, time.Second, time.Second, 2*time.Second, 8*time.Second
 	return &ratholeProvider{version: "test", getenv: func(name string) string { return env[name] }, limits: l}
 }
 

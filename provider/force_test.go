@@ -3,6 +3,7 @@ package provider
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
@@ -77,6 +78,21 @@ func TestForceDestroyHeedsALiveAgent(t *testing.T) {
 			mustBeSilent(t, diags)
 		})
 	}
+}
+
+// TestForceDestroyWaitsForAStop: an agent takes up to 5 s to end an engine, and that leaves no client behind.
+func TestForceDestroyWaitsForAStop(t *testing.T) {
+	t.Parallel()
+	schemaTypes() // outside of any bubble
+	bubble(t, scenario{before: forced, act: destroys}, func(m *matrix) {
+		m.fake.agent.fail(stopRoute, fault{before: func() { time.Sleep(5 * time.Second) }}) // in virtual time
+		h, diags := m.operate(m.t.Context(), m.run(nil))
+		mustBeSilent(m.t, diags)
+		if !h.state.IsNull() {
+			m.t.Errorf("the state is %s", h.state)
+		}
+		m.mustHaveNothing()
+	})
 }
 
 // shortTimeouts let what fails, fail within a second.

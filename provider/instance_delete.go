@@ -110,14 +110,14 @@ func (r *instanceResource) stillOurs(ctx context.Context, state instanceModel, k
 	return ours, true
 }
 
-// shortly is how long to wait for an agent that is not essential: at most half of what time is left, for the rest belongs to
-// what is.
+// shortly is how long to wait for an agent to stop what is not essential: at most half of what time is left, for the rest
+// belongs to what is.
 func (r *instanceResource) shortly(ctx context.Context) time.Duration {
 	until, ok := ctx.Deadline()
 	if !ok {
-		return r.limits.agentRead
+		return r.limits.agentStop
 	}
-	return min(r.limits.agentRead, time.Until(until)/2)
+	return min(r.limits.agentStop, time.Until(until)/2)
 }
 
 // stopClient ends a client on an agent; one that does not exist is ended.

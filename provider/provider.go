@@ -38,6 +38,7 @@ const (
 type limits struct {
 	portWait  time.Duration // how long a create or update waits for another instance to let go of a port
 	agentRead time.Duration // how long a refresh waits for an agent, once per agent and run
+	agentStop time.Duration // how long a stop waits for an agent that is not essential; to end an engine takes up to 5 s
 	planCheck time.Duration // how long a plan waits for the manager's opinion
 	cleanup   time.Duration // how long undoing a failed create may take, whatever became of its own time
 	poll      time.Duration // one long poll of the manager
@@ -45,7 +46,7 @@ type limits struct {
 
 func defaultLimits() limits {
 	return limits{
-		portWait: 30 * time.Second, agentRead: 3 * time.Second, planCheck: 5 * time.Second,
+		portWait: 30 * time.Second, agentRead: 3 * time.Second, agentStop: 8 * time.Second, planCheck: 5 * time.Second,
 		cleanup: 30 * time.Second, poll: 25 * time.Second,
 	}
 }
