@@ -114,7 +114,11 @@ func (w *work) settle(ctx context.Context, plan instanceModel, spec api.Instance
 		w.undo(ctx, summary, failure, resp)
 	default:
 		resp.State.RemoveResource(ctx)
-		resp.Diagnostics.AddError(summary, explain(failure)+"\n\nThe manager was asked again since: it did not make the instance, so nothing is left behind. Mend the cause and apply again.")
+		text := explain(failure) + "\n\nThe manager was asked again since: it did not make the instance, so nothing is left behind. Mend the cause and apply again."
+		if client.HasCode(failure, api.CodeInstanceExists) {
+			text += "\n\n" + importHint(w.id)
+		}
+		resp.Diagnostics.AddError(summary, text)
 	}
 }
 

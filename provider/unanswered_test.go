@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +100,22 @@ func TestUnansweredCreate(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestUnansweredCreateOfWhatExists: a create that is refused after a try that was not answered shows how to import.
+func TestUnansweredCreateOfWhatExists(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	b := f.backend()
+	r := b.rpc(t)
+	b.mustCreate(t, "srv", api.InstanceSpec{GamePort: b.Ports[1]})
+	f.manager.fail(createRoute, fault{answer: func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) }, times: 1})
+	h, diags := r.change(t.Context(), r.nothing(), b.resource(nil))
+	if got := strings.Join(summaries(diags), "\n"); !h.state.IsNull() || !strings.Contains(got, "it did not make the instance") ||
+		strings.Count(got, "terraform import rathole_instance.NAME srv") != 2 { // of the plan's warning, and of the error
+		t.Errorf("the state is %s, %q", h.state, got)
+	}
+	b.mustHave(t, 1, 0)
 }
 
 // TestUnansweredCreateInTerraform: the same with Terraform itself, which destroys what is tainted before it creates anew.
