@@ -101,7 +101,7 @@ func New(cfg Config) (*Manager, error) {
 // observe makes what looks at the instances from outside.
 func (m *Manager) observe() {
 	m.healing = &service.Healing{Tell: m.history.Tell}
-	m.stale = &stale{restart: m.renew, healing: m.healing, log: m.cfg.Log, since: map[string]staleSince{}}
+	m.stale = &stale{restart: m.renew, healing: m.healing, log: m.cfg.Log, since: map[string]staleSince{}, held: make(chan string, 16)}
 	m.watcher = &watcher{control: m.cfg.Control, bind: m.cfg.Bind, sup: m.sup, log: m.cfg.Log, healing: m.healing, stale: m.stale}
 	m.prober = newProber(m.cfg, m.sup, m.watcher, m.history.Tell)
 	m.observer = service.NewObserver(service.ObserverConfig[spec]{
@@ -116,7 +116,7 @@ func (m *Manager) observe() {
 			rathole.KindServiceUnknown: "a client asked for a service that this instance does not have: it runs another revision's config, or is not ours",
 		},
 	}
-	m.watcher.fights = m.logs.Fights
+	m.watcher.fights, m.stale.holds, m.logs.Held = m.logs.Fights, m.watcher.holdsUDP, m.stale.found
 	m.ends = &service.EndWatch[spec]{Observer: m.observer, Of: m.ports.lostBy, Log: m.cfg.Log}
 	m.history.Observer = m.observer
 	m.history.Remember()

@@ -43,9 +43,12 @@ func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec],
 // lookNew is look at instances whose secrets nobody has yet: no client can be connected. To find none, the kernel would go
 // through the machine's whole table of connections, which takes as long as rathole takes to start.
 func (w *watcher) lookNew(ctx context.Context, views []view) (service.Assess[spec], error) {
-	k, err := w.ask(ctx, views, func(context.Context, []api.PortRange) ([]sockets.Socket, error) { return nil, nil })
+	k, err := w.ask(ctx, views, nobodyConnected)
 	return w.assessor(ctx, k), err
 }
+
+// nobodyConnected stands for a list of connections that nobody needs.
+func nobodyConnected(context.Context, []api.PortRange) ([]sockets.Socket, error) { return nil, nil }
 
 func (w *watcher) assessor(ctx context.Context, k kernelView) service.Assess[spec] {
 	now := time.Now()

@@ -68,6 +68,7 @@ const (
 	RestartEngineUpgrade  = "engine_upgrade"  // it gets another build of rathole
 	RestartEngineRollback = "engine_rollback" // with that it was not as well as before, and it gets its old one back
 	RestartStaleListener  = "stale_listener"  // instance: its client is gone, and it still accepts players
+	RestartPortHeld       = "port_held"       // instance: what is left of a lost client keeps a public UDP port from the new one
 	RestartConnectHangs   = "connect_hangs"   // client: the network is back, and its connect still waits
 	RestartClientStuck    = "client_stuck"    // client: it lacks channels, and does not try to get them
 	RestartServerMoved    = "server_moved"    // client: the server's name has another address
@@ -77,7 +78,7 @@ const (
 func RestartReasons() []string {
 	return []string{
 		RestartRequested, RestartNewConfig, RestartFrozen, RestartEngineUpgrade, RestartEngineRollback,
-		RestartStaleListener, RestartConnectHangs, RestartClientStuck, RestartServerMoved,
+		RestartStaleListener, RestartPortHeld, RestartConnectHangs, RestartClientStuck, RestartServerMoved,
 	}
 }
 

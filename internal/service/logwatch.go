@@ -37,6 +37,9 @@ const (
 	fightCount  = 5
 	fightWindow = 30 * time.Second
 	fightOver   = 8 * time.Second
+	// heldWindow: rathole tries a port that is taken again after some 0.5 to 1.5 s. Found so once, it may be on its way from the
+	// service's last channel to the next.
+	heldWindow = 4 * time.Second
 )
 
 // ReasonTwoClients is the reason of ClientConnected while two clients push each other out.
@@ -50,6 +53,8 @@ type LogWatch[S any] struct {
 	Poke func(id string) // a unit is to be looked at: its status may have changed
 	// Linked tells whether a unit is connected to its other half; nil: none is.
 	Linked func(id string) bool
+	// Held is told that a service of a unit has found its port taken twice within heldWindow; nil: nobody is.
+	Held func(id, engineService string)
 	// Warnings are the kinds of lines that are told, with what they mean.
 	Warnings map[rathole.Kind]string
 	Log      *slog.Logger
@@ -66,6 +71,7 @@ type watched struct {
 	offset   int64
 	heard    map[rathole.Kind]time.Time // when each complaint was last heard
 	pushed   map[string][]time.Time     // when each service's channel was pushed out, within the window
+	held     map[string]time.Time       // when each service has last found its port taken
 	fighting bool
 	grew     bool      // since the last hint
 	turned   bool      // likewise, and a peer came or went
@@ -106,7 +112,7 @@ func (w *LogWatch[S]) look(now time.Time) {
 		}
 		l := w.logs[id]
 		if l == nil {
-			l = &watched{path: p.Log, offset: p.LogOffset, grewAt: now, heard: map[rathole.Kind]time.Time{}, pushed: map[string][]time.Time{}}
+			l = &watched{path: p.Log, offset: p.LogOffset, grewAt: now, heard: map[rathole.Kind]time.Time{}, pushed: map[string][]time.Time{}, held: map[string]time.Time{}}
 			if p.Adopted {
 				l.offset = size(p.Log) // what it said before was for an earlier run of this service
 			}
@@ -173,6 +179,11 @@ func (w *LogWatch[S]) hear(id string, l *watched, line rathole.Line, now time.Ti
 	switch line.Kind {
 	case rathole.KindPreempted:
 		l.pushed[line.Service] = append(l.pushed[line.Service], now)
+	case rathole.KindAddrInUse:
+		if last, again := l.held[line.Service]; again && now.Sub(last) <= heldWindow && w.Held != nil {
+			w.Held(id, line.Service)
+		}
+		l.held[line.Service] = now
 	case rathole.KindControlEstablished, rathole.KindControlShutdown, rathole.KindClientLost, rathole.KindHeartbeatTimeout:
 		l.turned = true
 	}

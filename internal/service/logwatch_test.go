@@ -170,3 +170,28 @@ func TestALogThatGrowsIsAHint(t *testing.T) {
 		t.Errorf("a silent log: poked %d times", d.poked)
 	}
 }
+
+// TestAPortThatStaysTaken is told of once a service has found its port taken twice, soon after each other.
+func TestAPortThatStaysTaken(t *testing.T) {
+	t.Parallel()
+	const taken = "2026-11-29T05:28:47.506654Z  WARN connection{addr=10.77.0.2:37128}:handle{service=%s}:run_udp_connection_pool: " +
+		"rathole::server: Address already in use (os error 98). Retry in 624.575894ms"
+	d := newDesk(t, nil)
+	var held []string
+	d.watch.Held = func(id, engineService string) { held = append(held, id+" "+engineService) }
+	d.later(0)
+	d.write(fmt.Sprintf(taken, "game_udp"))
+	d.later(time.Second)
+	d.write(fmt.Sprintf(taken, "query_udp"))
+	d.later(heldWindow)
+	d.write(fmt.Sprintf(taken, "game_udp"))
+	d.later(time.Second)
+	if len(held) != 0 {
+		t.Errorf("held are %q, and each was found taken once, or long ago", held)
+	}
+	d.write(fmt.Sprintf(taken, "game_udp"))
+	d.later(time.Second)
+	if want := []string{"one game_udp"}; !slices.Equal(held, want) {
+		t.Errorf("held are %q, want %q", held, want)
+	}
+}
