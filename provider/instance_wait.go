@@ -35,7 +35,7 @@ func (w *work) awaitHealthy(ctx context.Context) (api.Instance, error) {
 			return inst, fmt.Errorf("waiting for the tunnel: %w", err)
 		}
 		// A manager that answers at once, or not at all, must not be asked without a pause.
-		if ctx.Err() != nil || !sleep(ctx, max(client.RetryAfter(err), least-time.Since(asked))) {
+		if ctx.Err() != nil || !client.Sleep(ctx, max(client.RetryAfter(err), least-time.Since(asked))) {
 			return inst, w.whyNotHealthy(ctx, time.Since(begun))
 		}
 	}

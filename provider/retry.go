@@ -32,7 +32,7 @@ func persist(ctx context.Context, do func(context.Context) error, also ...func(e
 			return err
 		}
 		said = err
-		if !mayPass(err, also) || !sleep(ctx, max(pause/2+rand.N(pause), client.RetryAfter(err))) {
+		if !mayPass(err, also) || !client.Sleep(ctx, max(pause/2+rand.N(pause), client.RetryAfter(err))) {
 			return err
 		}
 	}
@@ -45,21 +45,6 @@ func mayPass(err error, also []func(error) bool) bool {
 		}
 	}
 	return client.IsTransient(err)
-}
-
-// sleep returns false, at once, when ctx would end first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if until, ok := ctx.Deadline(); ok && time.Until(until) < d {
-		return false
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // portMoves tells of a port that another instance holds, for a while: that instance may be on its way out, or to another

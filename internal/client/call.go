@@ -60,7 +60,7 @@ func (r *remote) do(ctx context.Context, c call) (status int, err error) {
 			failed.after, _ = retryAfter(resp.Header(), time.Now())
 		}
 		wait := max(backoff(attempt), failed.after)
-		if c.once || attempt == maxAttempts || !IsTransient(err) || failed.after > maxBackoff || !sleep(ctx, wait) {
+		if c.once || attempt == maxAttempts || !IsTransient(err) || failed.after > maxBackoff || !Sleep(ctx, wait) {
 			return status, failed // what the service said is more than "deadline exceeded"
 		}
 	}
@@ -94,8 +94,8 @@ func (r *remote) attempt(ctx context.Context, c call) (resp *resty.Response, sen
 	return resp, sent, nil
 }
 
-// sleep returns false, at once, when ctx would end first.
-func sleep(ctx context.Context, d time.Duration) bool {
+// Sleep waits before a call is tried again; it returns false, at once, when ctx would end first.
+func Sleep(ctx context.Context, d time.Duration) bool {
 	if until, ok := ctx.Deadline(); ctx.Err() != nil || (ok && time.Until(until) <= d) {
 		return false
 	}

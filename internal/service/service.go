@@ -24,7 +24,7 @@ import (
 )
 
 // garbage is by how many percent of what lives the heap may grow until it is swept, half of Go's default: with 1,000 units it
-// spares 3 MiB of 42, and costs too little of a processor to be measured.
+// spares 3 MiB of 42.
 const garbage = 50
 
 // Flags are the settings that both programs have. There is no flag for the token: an argument is seen by every user of
