@@ -65,20 +65,27 @@ func (c remoteCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(rtt, err)
 		return
 	}
-	nearest := map[string]time.Duration{}
-	for i, v := range views {
-		host := v.Record.Spec.remoteHost()
-		nearest[host] += 0 // a host that is cut off is remembered: since when is the question
-		if rtt := seen[i].RTT; rtt > 0 && (nearest[host] == 0 || rtt < nearest[host]) {
-			nearest[host] = rtt
-		}
-	}
+	nearest := nearestOf(views, seen)
 	for host, at := range c.a.watcher.keep(nearest) {
 		ch <- prometheus.MustNewConstMetric(success, prometheus.GaugeValue, seconds(at), host)
 		if nearest[host] > 0 {
 			ch <- prometheus.MustNewConstMetric(rtt, prometheus.GaugeValue, nearest[host].Seconds(), host)
 		}
 	}
+}
+
+// nearestOf gives the shortest round trip to each host that clients dial; 0 to one that is not reached now. Such a host is
+// remembered all the same: since when it is not is the question.
+func nearestOf(views []view, seen []service.Observed) map[string]time.Duration {
+	nearest := map[string]time.Duration{}
+	for i, v := range views {
+		host := v.Record.Spec.remoteHost()
+		nearest[host] += 0
+		if rtt := seen[i].RTT; rtt > 0 && (nearest[host] == 0 || rtt < nearest[host]) {
+			nearest[host] = rtt
+		}
+	}
+	return nearest
 }
 
 // reachCollector tells whether the managers' APIs answer.
