@@ -45,12 +45,13 @@ func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec],
 		w.owners.Keep(pids)
 	}
 	dialled, err := dialledTo(ctx, controlPorts(views))
+	games := localPorts(views)
 	var listening, bound []sockets.Socket
 	if err == nil {
-		listening, err = sockets.List(ctx, sockets.Query{Protocol: api.TCP, States: []sockets.State{sockets.Listen}})
+		listening, err = sockets.List(ctx, sockets.Query{Protocol: api.TCP, States: []sockets.State{sockets.Listen}, LocalPorts: games})
 	}
 	if err == nil {
-		bound, err = sockets.List(ctx, sockets.Query{Protocol: api.UDP})
+		bound, err = sockets.List(ctx, sockets.Query{Protocol: api.UDP, LocalPorts: games})
 	}
 	k := kernelView{
 		here:      &w.here,
@@ -152,6 +153,23 @@ func controlPorts(views []view) []api.PortRange {
 		ranges = append(ranges, api.PortRange{Start: p, End: p})
 	}
 	return ranges
+}
+
+// localPorts are those to which the services of clients point; nil, which stands for all, if that cannot be told or if there are
+// so many that the kernel's filter would let most sockets through.
+func localPorts(views []view) []api.PortRange {
+	var ports []api.PortRange
+	for _, v := range views {
+		for _, svc := range v.Record.Spec.Services {
+			if addr, err := svc.address(); err == nil {
+				ports = append(ports, api.PortRange{Start: int(addr.Port()), End: int(addr.Port())})
+			}
+			if len(ports) > fewGames {
+				return nil
+			}
+		}
+	}
+	return ports
 }
 
 // remotePort is the control port that a client dials, 0 if its config has none that can be read.

@@ -74,7 +74,7 @@ func TestEndedAgainAndAgain(t *testing.T) {
 	}
 	o.Poke("one")
 	o.Ended("one")
-	if at, _ := o.nextDue(); time.Until(at) > somePeriod {
+	if at, _ := o.nextDue(); time.Until(at) > pokePause {
 		t.Errorf("a unit that is due soon is due at %v", at)
 	}
 }

@@ -28,6 +28,9 @@ const (
 	// maxPeriod bounds the pause all the same: a client that falls silent is missed after 12 s, and told of within 20. What
 	// the kernel tells of (sockets that end), and what an engine's log hints at, is looked at at once however many there are.
 	maxPeriod = 7 * time.Second
+	// pokePause is how long after something happened to a unit it is looked at: when a process starts, much happens within this
+	// time, its connection too, and one look does for all of it. Who asks for a unit's status, or waits for it, has it earlier.
+	pokePause = 200 * time.Millisecond
 	// missedPeriod is what it is when the kernel had more to tell than it could keep.
 	missedPeriod = 2 * time.Second
 )
@@ -204,10 +207,9 @@ func (o *Observer[S]) Await(ctx context.Context, id string, want api.Status, tim
 	return v, seen[0], nil
 }
 
-// Poke has a unit looked at soon, because something happened to it. Much happens at once when a process starts: one look does
-// for all of it, and does not take the processor from the start.
+// Poke has a unit looked at soon, because something happened to it.
 func (o *Observer[S]) Poke(id string) {
-	soon := time.Now().Add(somePeriod)
+	soon := time.Now().Add(pokePause)
 	o.mu.Lock()
 	if at, ok := o.due[id]; !ok || soon.Before(at) {
 		o.due[id] = soon
