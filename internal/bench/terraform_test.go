@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit"
@@ -52,24 +53,26 @@ func BenchmarkTerraform(b *testing.B) {
 			nothing := &side{cli: testkit.NewCLIOf(b, "./internal/bench/nothing", w.configuration(b, n))}
 			ours := &side{cli: testkit.NewCLI(b, w.configuration(b, n), "RATHOLE_MANAGER_URL="+w.manager.URL())}
 			var bare, requests []float64
+			services := map[string]float64{}
 			for range b.N {
-				for _, s := range []*side{nothing, ours} {
-					s.run(b, "apply", parallelism)
-				}
+				nothing.run(b, "apply", parallelism)
+				services["apply"] += w.during(b, func() { ours.run(b, "apply", parallelism) })
 				w.manager.are(b, n, api.StatusHealthy)
 				engines := w.copy(b)
 				nothing.run(b, "plan", parallelism)
 				before := w.requests(b)
 				ours.run(b, "plan", parallelism)
 				requests = append(requests, w.requests(b)-before)
-				for _, s := range []*side{nothing, ours} {
-					s.run(b, "destroy", parallelism)
-				}
+				nothing.run(b, "destroy", parallelism)
+				services["destroy"] += w.during(b, func() { ours.run(b, "destroy", parallelism) })
 				w.mustBeEmpty(b)
 				bare = append(bare, engines.start(b, parallelism).Seconds())
 			}
 			b.ReportMetric(median(bare), "bare-engines-s")
 			b.ReportMetric(median(requests), "refresh-requests")
+			for command, cpu := range services {
+				b.ReportMetric(cpu/float64(b.N), "services-"+command+"-cpu-s")
+			}
 			for name, s := range map[string]*side{"ours": ours, "nothing": nothing} {
 				for command := range s.took {
 					b.ReportMetric(median(s.took[command]), name+"-"+command+"-s")
@@ -146,6 +149,21 @@ func (w *world) requests(b *testing.B) (n float64) {
 		}
 	}
 	return n
+}
+
+// during is the processor time, in seconds, that manager and agents need while something is done.
+func (w *world) during(b *testing.B, do func()) float64 {
+	b.Helper()
+	spent := func() time.Duration {
+		sum := w.manager.cpu(b)
+		for _, a := range w.agents {
+			sum += a.cpu(b)
+		}
+		return sum
+	}
+	before := spent()
+	do()
+	return (spent() - before).Seconds()
 }
 
 func (w *world) mustBeEmpty(b *testing.B) {
