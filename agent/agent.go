@@ -136,7 +136,7 @@ func (a *Agent) observe() {
 	a.links.list, a.links.get, a.links.poke, a.links.restart = a.sup.List, a.sup.Get, a.observer.Poke, a.renew
 	a.links.healing, a.links.log = a.healing, a.cfg.Log
 	a.logs = &service.LogWatch[spec]{
-		List: a.sup.List, Tell: a.history.Tell, Poke: a.observer.Poke, Linked: a.observer.Linked, Log: a.cfg.Log,
+		List: a.sup.List, Tell: a.history.Tell, Hint: a.observer.Hint, Linked: a.observer.Linked, Log: a.cfg.Log,
 		Warnings: map[rathole.Kind]string{
 			rathole.KindConfigInvalid:    "the engine refuses its new config, and goes on with the one that it has",
 			rathole.KindAuthFailed:       "the server refuses the service's token: hand this agent the instance's newest client config",

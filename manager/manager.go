@@ -108,7 +108,7 @@ func (m *Manager) observe() {
 		List: m.sup.List, Get: m.sup.Get, Look: m.watcher.look, Tell: m.history.Tell, Log: m.cfg.Log, Looked: m.metrics.Looked,
 	})
 	m.logs = &service.LogWatch[spec]{
-		List: m.sup.List, Tell: m.history.Tell, Poke: m.observer.Poke, Linked: m.observer.Linked, Log: m.cfg.Log,
+		List: m.sup.List, Tell: m.history.Tell, Hint: m.observer.Hint, Linked: m.observer.Linked, Log: m.cfg.Log,
 		// Not what a stranger on the control port can cause as he likes.
 		Warnings: map[rathole.Kind]string{
 			rathole.KindConfigInvalid:  "the engine refuses its new config, and goes on with the one that it has",

@@ -54,27 +54,3 @@ func (w *EndWatch[S]) Run(ctx context.Context) {
 		}
 	}
 }
-
-// Ended has units looked at again whose sockets may have ended: at once, but not again and again.
-func (o *Observer[S]) Ended(ids ...string) {
-	o.mu.Lock()
-	for _, id := range ids {
-		at := time.Time{}
-		if s := o.units[id]; s != nil {
-			at = s.taken.Add(settle)
-		}
-		if due, is := o.due[id]; !is || at.Before(due) {
-			o.due[id] = at
-		}
-	}
-	o.mu.Unlock()
-	o.nudge()
-}
-
-// Missed has all units looked at soon: sockets have ended, and nobody knows whose.
-func (o *Observer[S]) Missed() {
-	select {
-	case o.miss <- struct{}{}:
-	default:
-	}
-}

@@ -78,3 +78,29 @@ func TestEndedAgainAndAgain(t *testing.T) {
 		t.Errorf("a unit that is due soon is due at %v", at)
 	}
 }
+
+// TestHint tells an observer what happened before and after its look at a unit: only the latter is worth another one.
+func TestHint(t *testing.T) {
+	t.Parallel()
+	s, o := newSky(t, "one")
+	s.show("one", api.StatusHealthy)
+	o.Hint("one", time.Now())
+	if _, due := o.nextDue(); !due {
+		t.Error("a unit that was never seen is not due")
+	}
+	o.mu.Lock()
+	clear(o.due)
+	o.mu.Unlock()
+	before := time.Now()
+	if _, err := o.Show(t.Context(), s.views["one"]); err != nil {
+		t.Fatal(err)
+	}
+	o.Hint("one", before.Add(-time.Millisecond))
+	if at, due := o.nextDue(); due {
+		t.Errorf("a unit that was seen since is due at %v", at)
+	}
+	o.Hint("one", time.Now())
+	if _, due := o.nextDue(); !due {
+		t.Error("a unit to which something happened since is not due")
+	}
+}

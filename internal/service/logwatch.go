@@ -31,6 +31,9 @@ const (
 	// hintPause is how long after a look for the log's sake the next one is due, unless a peer came or went: a client without
 	// its server writes each second.
 	hintPause = 3 * time.Second
+	// clockTick is how much earlier than it happened the kernel may say that a file was written: its clock for that has ticks of
+	// up to 10 ms.
+	clockTick = 10 * time.Millisecond
 	// A service whose control channel was pushed out fightCount times within fightWindow has two clients: one that comes back
 	// from a broken network does it once. Measured: each of the two comes back within about a second, so that fightOver
 	// without another one is the end.
@@ -50,7 +53,8 @@ const ReasonTwoClients = "two_clients"
 type LogWatch[S any] struct {
 	List func() []supervisor.View[S]
 	Tell func(api.Event)
-	Poke func(id string) // a unit is to be looked at: its status may have changed
+	// Hint has a unit looked at whose status may have changed at some time, unless it was looked at since.
+	Hint func(id string, at time.Time)
 	// Linked tells whether a unit is connected to its other half; nil: none is.
 	Linked func(id string) bool
 	// Held is told that a service of a unit has found its port taken twice within heldWindow; nil: nobody is.
@@ -76,6 +80,7 @@ type watched struct {
 	grew     bool      // since the last hint
 	turned   bool      // likewise, and a peer came or went
 	hinted   time.Time // when the last one was given
+	changed  time.Time // until when what it says happened
 	grewAt   time.Time // when the log last grew, or was first looked at
 }
 
@@ -141,20 +146,27 @@ func (w *LogWatch[S]) turns(id string, l *watched, now time.Time) int {
 }
 
 func size(path string) int64 {
+	size, _ := written(path)
+	return size
+}
+
+// written is the size of a log, and when it was last written to; zero if it is not there.
+func written(path string) (size int64, at time.Time) {
 	var st unix.Stat_t // os.Stat makes garbage, and this is asked for each log again and again
 	for {
 		err := unix.Stat(path, &st)
 		if err == nil {
-			return st.Size
+			return st.Size, time.Unix(st.Mtim.Unix())
 		}
 		if !errors.Is(err, unix.EINTR) {
-			return 0
+			return 0, time.Time{}
 		}
 	}
 }
 
 func (w *LogWatch[S]) read(id string, l *watched, now time.Time) {
-	if size(l.path) != l.offset {
+	if end, at := written(l.path); end != l.offset {
+		l.changed = at.Add(clockTick)
 		lines, next, err := rathole.ReadLog(l.path, l.offset, watchWindow)
 		if err == nil && len(lines) > 0 && size(l.path)-next > watchWindow {
 			_, next, err = rathole.ReadLog(l.path, next, 0)
@@ -171,7 +183,7 @@ func (w *LogWatch[S]) read(id string, l *watched, now time.Time) {
 	w.judge(id, l, now)
 	if l.turned || (l.grew && now.Sub(l.hinted) >= hintPause) {
 		l.grew, l.turned, l.hinted = false, false, now
-		w.Poke(id)
+		w.Hint(id, l.changed)
 	}
 }
 
@@ -228,5 +240,5 @@ func (w *LogWatch[S]) judge(id string, l *watched, now time.Time) {
 			Message: "two clients with this instance's config push each other out, again and again: stop one of them",
 		})
 	}
-	w.Poke(id)
+	w.Hint(id, now)
 }

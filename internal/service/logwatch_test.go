@@ -16,12 +16,13 @@ import (
 
 // desk is a log, who watches it, and what was told.
 type desk struct {
-	t     *testing.T
-	watch *LogWatch[struct{}]
-	path  string
-	told  []string
-	poked int
-	now   time.Time
+	t      *testing.T
+	watch  *LogWatch[struct{}]
+	path   string
+	told   []string
+	poked  int
+	hinted time.Time // at what time it was said to have happened
+	now    time.Time
 }
 
 func newDesk(t *testing.T, change func(*view)) *desk {
@@ -35,7 +36,7 @@ func newDesk(t *testing.T, change func(*view)) *desk {
 	d.watch = &LogWatch[struct{}]{
 		List:     func() []view { return []view{v} },
 		Tell:     func(e api.Event) { d.told = append(d.told, fmt.Sprintf("%s(%s) %s", e.Type, e.Reason, e.Message)) },
-		Poke:     func(string) { d.poked++ },
+		Hint:     func(_ string, at time.Time) { d.poked++; d.hinted = at },
 		Warnings: map[rathole.Kind]string{rathole.KindAuthFailed: "wrong token"},
 		Log:      wait.Logger(t),
 	}
@@ -165,6 +166,13 @@ func TestALogThatGrowsIsAHint(t *testing.T) {
 	d.later(time.Second)
 	if d.poked != before+1 {
 		t.Errorf("a peer went: poked %d times, want one more than %d", d.poked, before)
+	}
+	info, err := os.Stat(d.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.hinted.Before(info.ModTime()) || d.hinted.Sub(info.ModTime()) > time.Second {
+		t.Errorf("what was written at %s is said to have happened at %s", info.ModTime(), d.hinted)
 	}
 	if before != 5 { // for the last line of those, and this one
 		t.Errorf("a silent log: poked %d times", d.poked)

@@ -22,9 +22,9 @@ const (
 	allPeriod  = time.Second
 	somePeriod = 20 * time.Millisecond
 	// A look is followed by a pause of so many times the processor time that it took. All looks together so stay below a quarter of 1 % of a core, and below
-	// a fifth of one while somebody waits, however many sockets there are.
+	// a tenth of one while somebody waits, however many sockets there are.
 	allShare  = 400
-	someShare = 4
+	someShare = 9
 	// maxPeriod bounds the pause all the same: a client that falls silent is missed after 12 s, and told of within 20. What
 	// the kernel tells of (sockets that end), and what an engine's log hints at, is looked at at once however many there are.
 	maxPeriod = 7 * time.Second
@@ -207,24 +207,6 @@ func (o *Observer[S]) Await(ctx context.Context, id string, want api.Status, tim
 	return v, seen[0], nil
 }
 
-// Poke has a unit looked at soon, because something happened to it.
-func (o *Observer[S]) Poke(id string) {
-	soon := time.Now().Add(pokePause)
-	o.mu.Lock()
-	if at, ok := o.due[id]; !ok || soon.Before(at) {
-		o.due[id] = soon
-	}
-	o.mu.Unlock()
-	o.nudge()
-}
-
-func (o *Observer[S]) nudge() {
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
-}
-
 // Run looks until ctx ends.
 func (o *Observer[S]) Run(ctx context.Context) {
 	// So that a look's cost is its thread's: on a busy machine the time that passes is no measure.
@@ -261,21 +243,6 @@ func (o *Observer[S]) Run(ctx context.Context) {
 		case <-o.wake:
 		}
 	}
-}
-
-// nextDue is when the next look at some units is due; false if no unit needs one.
-func (o *Observer[S]) nextDue() (next time.Time, needed bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(o.waiters) > 0 {
-		return time.Time{}, true
-	}
-	for _, at := range o.due {
-		if !needed || at.Before(next) {
-			next, needed = at, true
-		}
-	}
-	return next, needed
 }
 
 // spent is the processor time that this thread has used.
