@@ -2,6 +2,7 @@ package bench_test
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -50,6 +51,7 @@ func BenchmarkTerraform(b *testing.B) {
 	for _, parallelism := range []int{10, 50} {
 		b.Run(fmt.Sprint("parallelism=", parallelism), func(b *testing.B) {
 			w := newWorld(b)
+			gamesListen(b, n)
 			nothing := &side{cli: testkit.NewCLIOf(b, "./internal/bench/nothing", w.configuration(b, n))}
 			ours := &side{cli: testkit.NewCLI(b, w.configuration(b, n), "RATHOLE_MANAGER_URL="+w.manager.URL())}
 			var bare, requests []float64
@@ -110,6 +112,24 @@ func newWorld(b *testing.B) *world {
 		w.clients[a.URL()] = state
 	}
 	return w
+}
+
+// gamesListen has a game behind each tunnel: both of its sockets, that is.
+func gamesListen(b *testing.B, n int) {
+	b.Helper()
+	for i := range n {
+		at := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+i))
+		l, err := net.Listen("tcp", at)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = l.Close() })
+		p, err := net.ListenPacket("udp", at)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = p.Close() })
+	}
 }
 
 // configuration is a directory with n instances, spread over the agents.
