@@ -29,8 +29,9 @@ const (
 	// the kernel tells of (sockets that end), and what an engine's log hints at, is looked at at once however many there are.
 	maxPeriod = 7 * time.Second
 	// pokePause is how long after something happened to a unit it is looked at: when a process starts, much happens within this
-	// time, its connection too, and one look does for all of it. Who asks for a unit's status, or waits for it, has it earlier.
-	pokePause = 200 * time.Millisecond
+	// time, its connection too, and what is worse from the start on has lasted by then. One look does for all of it. Who asks
+	// for a unit's status, or waits for it, has it earlier.
+	pokePause = settle + 50*time.Millisecond
 	// missedPeriod is what it is when the kernel had more to tell than it could keep.
 	missedPeriod = 2 * time.Second
 )

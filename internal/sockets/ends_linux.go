@@ -21,7 +21,7 @@ const (
 	// endsBuffer is how many bytes of news the kernel keeps: some thousand sockets, where it is granted.
 	endsBuffer = 4 << 20
 	// endsPause is how long news are left to gather after some have come, so that a crowd that leaves costs a few wakes.
-	endsPause = 20 * time.Millisecond
+	endsPause = 50 * time.Millisecond
 	// maxEnds bounds how many are told of at once.
 	maxEnds = 10_000
 	// attributeProtocol is INET_DIAG_PROTOCOL: u8.
