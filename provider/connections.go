@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,6 +33,8 @@ type connections struct {
 	agents   map[string]*agent // by canonical URL
 	warned   map[string]bool
 	replaced map[string]string
+	turns    map[string]chan struct{} // by id; full while a create or destroy of that id is under way
+	created  map[string]bool          // ids that a create of this run made or adopted
 }
 
 // manager gives the client of the manager.
@@ -124,6 +127,39 @@ func (c *connections) replaces(id string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.replaced[id]
+}
+
+// hold waits until no other create or destroy of an id is under way in this run, and keeps others waiting until it is
+// released. One run may have both, in no order: a resource without a moved block is destroyed under its old address and
+// created under its new one.
+func (c *connections) hold(ctx context.Context, id string) (release func(), err error) {
+	c.mu.Lock()
+	turn, ok := c.turns[id]
+	if !ok {
+		turn = make(chan struct{}, 1)
+		c.turns[id] = turn
+	}
+	c.mu.Unlock()
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("another resource of this run is still at work on instance %s: %w", id, ctx.Err())
+	}
+}
+
+// wasCreated remembers that a create of this run has made or adopted an id. Whoever asks holds that id.
+func (c *connections) wasCreated(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.created[id] = true
+}
+
+// isNew tells whether an instance is what a create of this run has made or adopted.
+func (c *connections) isNew(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.created[id]
 }
 
 // canonical makes URLs that differ only by a slash at the end or by case of scheme the same key.

@@ -41,6 +41,12 @@ func (r *instanceResource) Create(ctx context.Context, req resource.CreateReques
 	defer cancel()
 
 	w := &work{connections: r.connections, mgr: mgr, agent: agent, id: plan.ServerID.ValueString(), key: uuid.NewString()}
+	release, err := r.hold(ctx, w.id)
+	if err != nil {
+		fail(&resp.Diagnostics, "Unable to create instance", err, nothingCreated)
+		return
+	}
+	defer release()
 	if err := w.agentReady(ctx); err != nil {
 		fail(&resp.Diagnostics, "Unable to reach agent", err, nothingCreated)
 		return
@@ -78,7 +84,12 @@ func (r *instanceResource) Create(ctx context.Context, req resource.CreateReques
 	resp.Diagnostics.Append(plan.take(ctx, inst)...)
 	plan.ClientConfigSHA256, plan.Drift = hash, stringList(nil)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
+	r.wasCreated(w.id)
 }
+
+// takeOutCreateBeforeDestroy follows a comma.
+const takeOutCreateBeforeDestroy = "take create_before_destroy out of its lifecycle block, and of those of the resources that depend on it: " +
+	"what the old instance has (its name, its ports) is free only once it is destroyed."
 
 // nothingCreated and nothingChanged end the errors that come before anything was done.
 const (
@@ -88,9 +99,13 @@ const (
 
 func reportCreate(diags *diag.Diagnostics, id string, err error) {
 	const summary = "Unable to create instance"
-	if client.HasCode(err, api.CodeInstanceExists) {
-		diags.AddError(summary, explain(err)+"\n\n"+importHint(id))
-		return
+	switch {
+	case client.HasCode(err, api.CodeInstanceExists):
+		diags.AddError(summary, explain(err)+"\n\n"+importHint(id)+"\n\nIf this apply is to replace it, "+takeOutCreateBeforeDestroy+
+			" If this apply is to destroy it under another address, apply again.")
+	case heldByInstance(err):
+		fail(diags, summary, err, "It was waited for that instance to give the port up. If this apply is to replace it, "+takeOutCreateBeforeDestroy, nothingCreated)
+	default:
+		fail(diags, summary, err, nothingCreated)
 	}
-	fail(diags, summary, err, nothingCreated)
 }

@@ -32,6 +32,16 @@ func (r *instanceResource) Delete(ctx context.Context, req resource.DeleteReques
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	release, err := r.hold(ctx, id)
+	if err != nil {
+		fail(&resp.Diagnostics, "Unable to delete instance", err, instanceKept)
+		return
+	}
+	defer release()
+	if r.isNew(id) {
+		warnOfNew(id, &resp.Diagnostics)
+		return
+	}
 
 	key, more := unsettledCreate(ctx, req.Private)
 	resp.Diagnostics.Append(more...)
@@ -75,6 +85,15 @@ func (r *instanceResource) Delete(ctx context.Context, req resource.DeleteReques
 	if err != nil && !client.IsNotFound(err) {
 		fail(&resp.Diagnostics, "Unable to delete instance", err, next)
 	}
+}
+
+// warnOfNew tells why a destroy touches nothing. Under create_before_destroy, or under another address, the new object of an
+// instance is created before its old one is destroyed; with the same specification the create finds the old one's instance.
+func warnOfNew(id string, diags *diag.Diagnostics) {
+	diags.AddWarning("Instance not destroyed", fmt.Sprintf("Instance %[1]s is what this very apply has created, or taken over, before it came to destroy the old object of "+
+		"that server_id. There is one instance of a server_id, so nothing was touched: %[1]s runs on, with its players, processes and secrets.\n\n"+
+		"If new processes were the aim, invoke the action rathole_instance_restart, and for new secrets rathole_instance_rotate_secret (Terraform 1.14 or later). "+
+		"A replacement, which drops the players, needs a lifecycle without create_before_destroy.", id))
 }
 
 const instanceKept = "The instance is kept in the state. Mend the cause and destroy it again."

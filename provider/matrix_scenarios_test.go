@@ -33,9 +33,11 @@ var (
 )
 
 // patience is time enough for one call that hangs (60 s) and its repetition, in each operation.
-func patience() tftypes.Value {
+func patience() tftypes.Value { return patienceOf("90s") }
+
+func patienceOf(d string) tftypes.Value {
 	resource, _ := schemaTypes()
-	return tftypes.NewValue(resource.AttributeTypes["timeouts"], map[string]tftypes.Value{"create": text("90s"), "update": text("90s"), "delete": text("90s")})
+	return tftypes.NewValue(resource.AttributeTypes["timeouts"], map[string]tftypes.Value{"create": text(d), "update": text(d), "delete": text(d)})
 }
 
 // query is a configuration whose public port is the manager's choice.

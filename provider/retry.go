@@ -51,9 +51,10 @@ func mayPass(err error, also []func(error) bool) bool {
 // port, in this very apply.
 func portMoves(wait time.Duration) func(error) bool {
 	until := time.Now().Add(wait)
-	return func(err error) bool {
-		var p *api.Problem
-		return errors.As(err, &p) && p.Code == api.CodePortInUse && p.Owner != nil && p.Owner.Kind == api.OwnerInstance &&
-			time.Now().Before(until)
-	}
+	return func(err error) bool { return heldByInstance(err) && time.Now().Before(until) }
+}
+
+func heldByInstance(err error) bool {
+	var p *api.Problem
+	return errors.As(err, &p) && p.Code == api.CodePortInUse && p.Owner != nil && p.Owner.Kind == api.OwnerInstance
 }

@@ -33,6 +33,7 @@ func stories(t *testing.T, newBackend func(*testing.T) backend) {
 		"disabled":                storyDisabled,
 		"halves gone":             storyHalvesGone,
 		"replaced":                storyReplaced,
+		"created before its end":  storyCreatedBeforeItsEnd,
 		"port swap":               storyPortSwap,
 		"instance exists":         storyInstanceExists,
 		"left by a killed apply":  storyAdopted,
