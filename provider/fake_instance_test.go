@@ -38,13 +38,17 @@ func (f *fake) resolve(id string, spec api.InstanceSpec, old *fakeInstance) api.
 		game.Probe = spec.Probe
 		inst.Services[api.GameService] = game
 	}
+	asked := map[int]bool{}
+	for _, s := range spec.Services {
+		asked[s.PublicPort] = true
+	}
 	for name, s := range spec.Services {
 		one := api.Service{Protocols: slices.Clone(s.Protocols), LocalPort: s.LocalPort, PublicPort: s.PublicPort, LocalHost: s.LocalHost, Probe: s.Probe}
 		slices.Sort(one.Protocols)
 		if one.LocalHost == "" {
 			one.LocalHost = inst.HostIP
 		}
-		if one.PublicPort == 0 && old != nil {
+		if one.PublicPort == 0 && old != nil && !asked[old.Services[name].PublicPort] {
 			one.PublicPort = old.Services[name].PublicPort
 		}
 		if one.PublicPort == 0 {
@@ -78,7 +82,15 @@ func withoutProbe(i api.Instance) api.Instance {
 }
 
 func (f *fake) conflict(inst api.Instance, replaces string) *api.Problem {
+	seen := map[string]bool{}
 	for _, s := range inst.Services {
+		for _, proto := range s.Protocols {
+			socket := fmt.Sprintf("%d/%s", s.PublicPort, proto)
+			if seen[socket] {
+				return &api.Problem{Status: 422, Code: api.CodeInvalidRequest, Detail: socket + " is named twice"}
+			}
+			seen[socket] = true
+		}
 		p := &api.Problem{Status: 409, Code: api.CodePortInUse, Detail: fmt.Sprintf("port %d is taken", s.PublicPort)}
 		if inst.GamePort == s.PublicPort {
 			p.Errors = []api.FieldError{{Location: "body.game_port", Message: "in use"}}

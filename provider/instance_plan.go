@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
@@ -91,7 +92,8 @@ func planUpdate(ctx context.Context, config, prior instanceModel, plan *instance
 	return diags
 }
 
-// keepPublicPorts keeps the port of a service whose port is the manager's choice.
+// keepPublicPorts keeps the port of a service whose port is the manager's choice. Where the configuration now gives that port
+// to another service, the manager chooses again.
 func keepPublicPorts(ctx context.Context, config, prior instanceModel, plan *instanceModel) diag.Diagnostics {
 	if plan.Services.IsNull() || plan.Services.IsUnknown() {
 		return nil
@@ -104,7 +106,7 @@ func keepPublicPorts(ctx context.Context, config, prior instanceModel, plan *ins
 		object, ok := element.(types.Object)
 		old, had := before[name]
 		// A port that the configuration takes from elsewhere, and that is not known yet, is not the manager's choice.
-		if !ok || object.IsUnknown() || !had || !written[name].PublicPort.IsNull() {
+		if !ok || object.IsUnknown() || !had || !written[name].PublicPort.IsNull() || givenAway(written, name, old.PublicPort) {
 			continue
 		}
 		fields := object.Attributes()
@@ -120,6 +122,22 @@ func keepPublicPorts(ctx context.Context, config, prior instanceModel, plan *ins
 	diags.Append(more...)
 	plan.Services = services
 	return diags
+}
+
+// givenAway tells whether a configuration names the port of a service for another one that shares a protocol with it, or may.
+func givenAway(written map[string]serviceModel, service string, port types.Int64) bool {
+	for name, s := range written {
+		if name == service || s.PublicPort.IsNull() || !s.PublicPort.Equal(port) {
+			continue
+		}
+		its := written[service].Protocols
+		if its.IsUnknown() || s.Protocols.IsUnknown() || slices.ContainsFunc(s.Protocols.Elements(), func(p attr.Value) bool {
+			return p.IsUnknown() || slices.ContainsFunc(its.Elements(), p.Equal)
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // askManager has the manager check a plan, as far as it is known, without committing anything.

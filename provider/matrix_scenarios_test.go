@@ -42,16 +42,8 @@ func patienceOf(d string) tftypes.Value {
 
 // query is a configuration whose public port is the manager's choice.
 func query() values {
-	resource, _ := schemaTypes()
-	service := resource.AttributeTypes["services"].(tftypes.Map).ElementType.(tftypes.Object)
-	one := map[string]tftypes.Value{}
-	for name, typ := range service.AttributeTypes {
-		one[name] = tftypes.NewValue(typ, nil)
-	}
-	one["protocols"] = tftypes.NewValue(service.AttributeTypes["protocols"], []tftypes.Value{text("udp")})
-	one["local_port"] = number(15777)
-	services := tftypes.NewValue(resource.AttributeTypes["services"], map[string]tftypes.Value{"query": tftypes.NewValue(service, one)})
-	return values{"server_id": text(matrixID), "agent_url": text(firstAgent), "services": services, "timeouts": patience()}
+	one := servicesOf(map[string]values{"query": {"protocols": protocols("udp"), "local_port": number(15777)}})
+	return values{"server_id": text(matrixID), "agent_url": text(firstAgent), "services": one, "timeouts": patience()}
 }
 
 // What a scenario does.

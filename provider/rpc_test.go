@@ -74,6 +74,33 @@ func (b backend) resource(more values) values {
 	return values{"server_id": text("srv"), "game_port": number(b.Ports[0]), "agent_url": text(b.AgentURL)}.with(more)
 }
 
+// servicesOf is the value of the attribute services.
+func servicesOf(services map[string]values) tftypes.Value {
+	resource, _ := schemaTypes()
+	typ := resource.AttributeTypes["services"]
+	service := typ.(tftypes.Map).ElementType.(tftypes.Object)
+	all := map[string]tftypes.Value{}
+	for name, given := range services {
+		one := map[string]tftypes.Value{}
+		for field, typ := range service.AttributeTypes {
+			one[field] = tftypes.NewValue(typ, nil)
+			if v, ok := given[field]; ok {
+				one[field] = v
+			}
+		}
+		all[name] = tftypes.NewValue(service, one)
+	}
+	return tftypes.NewValue(typ, all)
+}
+
+func protocols(names ...string) tftypes.Value {
+	all := []tftypes.Value{}
+	for _, name := range names {
+		all = append(all, text(name))
+	}
+	return tftypes.NewValue(tftypes.Set{ElementType: tftypes.String}, all)
+}
+
 func (r *rpc) object(v values) tftypes.Value {
 	r.t.Helper()
 	all := map[string]tftypes.Value{}

@@ -28,6 +28,7 @@ func stories(t *testing.T, newBackend func(*testing.T) backend) {
 	for name, story := range map[string]func(*testing.T, backend){
 		"life cycle":              storyLifeCycle,
 		"services":                storyServices,
+		"port given away":         storyPortGivenAway,
 		"probe":                   storyProbe,
 		"server half only":        storyServerHalfOnly,
 		"disabled":                storyDisabled,
