@@ -113,6 +113,41 @@ func TestPortOfAnotherProgram(t *testing.T) {
 	}
 }
 
+// TestReplacementInFullRanges: what makes place counts as free in a dry run, also where a port is left to the manager.
+func TestReplacementInFullRanges(t *testing.T) {
+	t.Parallel()
+	m := testkit.StartManager(t, func(c *manager.Config) {
+		c.Control = []api.PortRange{{Start: 15000, End: 15000}}
+		c.Public = []api.PortRange{{Start: 30000, End: 30000}, {Start: 30002, End: 30002}}
+	})
+	mustCreate(t, m, one("old", 0, api.UDP))
+	dry := client.CreateOptions{DryRun: true}
+	mustBeFull := func(what string) {
+		t.Helper()
+		if _, _, err := m.Create(t.Context(), one("new", 0, api.UDP), dry); !client.HasCode(err, api.CodePortsExhausted) || !strings.Contains(err.Error(), what) {
+			t.Errorf("with no %s port left: %v", what, err)
+		}
+	}
+	replaces := client.CreateOptions{DryRun: true, Replaces: "old"}
+	mustBeFull("control")
+	if inst, _, err := m.Create(t.Context(), one("new", 0, api.UDP), replaces); err != nil || inst.RatholePort != 15000 {
+		t.Errorf("in place of the holder of the one control port: %+v, %v", inst, err)
+	}
+	two := one("old", 0, api.UDP).InstanceSpec
+	two.Services["query"] = api.ServiceSpec{Protocols: []api.Protocol{api.UDP}, LocalPort: 7778}
+	if _, err := m.Update(t.Context(), "old", api.UpdateInstance{InstanceSpec: two}, client.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	mustBeFull("public")
+	if inst, _, err := m.Create(t.Context(), one("new", 0, api.UDP), replaces); err != nil || inst.Services["game"].PublicPort == 0 {
+		t.Errorf("in place of the holder of all public ports: %+v, %v", inst, err)
+	}
+	// It is a dry run: nothing was taken, and nothing given away.
+	if _, _, err := m.Create(t.Context(), one("new", 0, api.UDP), client.CreateOptions{}); !client.HasCode(err, api.CodePortsExhausted) {
+		t.Errorf("beside the holder of all ports: %v", err)
+	}
+}
+
 func hasIPv6() bool {
 	ln, err := net.Listen("tcp6", "[::1]:0")
 	if err != nil {

@@ -98,6 +98,9 @@ type claim struct {
 	dry      bool                        // only ask
 }
 
+// frees tells of a holder whose ports count as free: the instance whose place this one would take.
+func (c claim) frees(h holder) bool { return c.dry && h.id == c.replaces }
+
 // reserve takes the ports of an instance's services, all or nothing, and returns the control port. Public ports that are
 // 0 are chosen, and written into the claim's services. What the instance holds already counts as free. A refusal is an
 // *api.Problem.
@@ -113,7 +116,7 @@ func (p *ports) reserve(ctx context.Context, c claim) (int, error) {
 		if svc.PublicPort != 0 {
 			continue
 		}
-		port, ok, err := p.choose(p.preferred, &p.public0, svc.Protocols, taken)
+		port, ok, err := p.choose(c, p.preferred, &p.public0, svc.Protocols, taken)
 		if err != nil {
 			return 0, err
 		}
@@ -128,7 +131,7 @@ func (p *ports) reserve(ctx context.Context, c claim) (int, error) {
 	}
 	control := c.control
 	if control == 0 {
-		port, ok, err := p.choose(p.control, &p.control0, []api.Protocol{api.TCP}, taken)
+		port, ok, err := p.choose(c, p.control, &p.control0, []api.Protocol{api.TCP}, taken)
 		if err != nil {
 			return 0, err
 		}
@@ -155,7 +158,7 @@ func (p *ports) explicit(ctx context.Context, c claim) (map[socket]holder, error
 		for _, proto := range svc.Protocols {
 			s := socket{svc.PublicPort, proto}
 			h, held := p.held[s]
-			if held && h.id != c.id && (!c.dry || h.id != c.replaces) {
+			if held && h.id != c.id && !c.frees(h) {
 				return nil, instanceHas(s, h, c.field(name))
 			}
 			if !held {
@@ -171,17 +174,18 @@ func (p *ports) explicit(ctx context.Context, c claim) (map[socket]holder, error
 
 // choose finds a port that nobody has, going round from where the last search ended: a port that was just freed, and may
 // still be in somebody's configuration, is the last to be given again. An error is about no port: none could be tried.
-func (p *ports) choose(ranges []api.PortRange, from *int, protocols []api.Protocol, taken map[socket]holder) (port int, ok bool, err error) {
+func (p *ports) choose(c claim, ranges []api.PortRange, from *int, protocols []api.Protocol, taken map[socket]holder) (port int, ok bool, err error) {
 	total := count(ranges)
 	for i := range total {
 		at := (*from + i) % total
 		port := nth(ranges, at)
 		free := !slices.ContainsFunc(protocols, func(proto api.Protocol) bool {
 			s := socket{port, proto}
-			_, held := p.held[s]
-			_, now := taken[s]
-			if held || now {
+			if _, now := taken[s]; now {
 				return true
+			}
+			if h, held := p.held[s]; held {
+				return !c.frees(h) // its own engine is what listens there
 			}
 			refused := sockets.Bindable(proto, netip.AddrPortFrom(p.bind, uint16(port)))
 			if engine.Exhausted(refused) {

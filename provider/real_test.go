@@ -6,11 +6,15 @@ import (
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-framework/providerserver"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/plancheck"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/client"
 	"github.com/satishost/terraform-provider-rathole/internal/secret"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit"
+	"github.com/satishost/terraform-provider-rathole/manager"
 )
 
 // TestStoriesReal runs the stories of the fake against the real manager, agent and engine: what holds the fake to the truth.
@@ -21,6 +25,21 @@ func TestStoriesReal(t *testing.T) {
 		m, a := testkit.StartManager(t, nil), testkit.StartAgent(t, nil)
 		return backend{ManagerURL: m.URL, AgentURL: a.URL, Token: secret.New(testkit.Token), Ports: storyPorts()}
 	})
+}
+
+// TestReplacedInAFullRangeReal: the instance that makes place for another one is all that the manager has room for.
+func TestReplacedInAFullRangeReal(t *testing.T) {
+	t.Parallel()
+	m, a := testkit.StartManager(t, func(c *manager.Config) {
+		c.Control = []api.PortRange{{Start: 15000, End: 15000}}
+		c.Public = []api.PortRange{{Start: 30000, End: 30000}}
+	}), testkit.StartAgent(t, nil)
+	b := backend{ManagerURL: m.URL, AgentURL: a.URL, Token: secret.New(testkit.Token)}
+	const query = "services = { query = { protocols = [\"udp\"], local_port = 15777 } }\n"
+	b.run(t,
+		resource.TestStep{Config: b.config("srv1", query)},
+		resource.TestStep{Config: b.config("srv2", query), ConfigPlanChecks: planned(plancheck.ResourceActionReplace), ConfigStateChecks: []statecheck.StateCheck{inSync()}},
+	)
 }
 
 // deafTo is a transport that loses the answers to creates.
