@@ -190,6 +190,9 @@ func (r *instanceResource) judge(id string, err error, diags *diag.Diagnostics) 
 			return
 		}
 		text := explain(err) + "\n\nIf that instance gives the port up in this apply, all is well; else the apply fails."
+		if r.replaces(id) == id { // it exists
+			text += " " + howToSwap
+		}
 		if at, ok := attribute(err); ok {
 			diags.AddAttributeWarning(at, "Port held by another instance", text)
 			return

@@ -194,6 +194,10 @@ func (u *update) reportServer(err error) {
 	case u.moved():
 		next = "The client was stopped on its old agent, or shut out, and the new one was not given any. Mend the cause and apply again: it goes on from there."
 	}
+	if heldByInstance(err) {
+		fail(u.diags, "Unable to update instance", err, "It was waited for that instance to give the port up. "+howToSwap, next)
+		return
+	}
 	fail(u.diags, "Unable to update instance", err, next)
 }
 

@@ -54,6 +54,10 @@ func portMoves(wait time.Duration) func(error) bool {
 	return func(err error) bool { return heldByInstance(err) && time.Now().Before(until) }
 }
 
+// howToSwap goes where somebody may be about to have two instances take over each other's ports: each would wait for the other.
+const howToSwap = "Two instances cannot swap ports in one apply, for each waits for the other: give one of them a port that nobody has, apply, " +
+	"then give it the port that it shall have, and apply again."
+
 func heldByInstance(err error) bool {
 	var p *api.Problem
 	return errors.As(err, &p) && p.Code == api.CodePortInUse && p.Owner != nil && p.Owner.Kind == api.OwnerInstance

@@ -1,10 +1,72 @@
 package provider
 
 import (
+	"fmt"
+	"regexp"
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
+	"github.com/hashicorp/terraform-plugin-testing/plancheck"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+	"github.com/hashicorp/terraform-plugin-testing/terraform"
 )
+
+// pair is a configuration of two instances with a port each.
+func (b backend) pair(first, second int) string {
+	return b.provider() + b.instance("a", "srv-a", fmt.Sprintf("game_port = %d\n", first)) +
+		b.instance("b", "srv-b", fmt.Sprintf("game_port = %d\n", second))
+}
+
+// storyPortPassedOn gives a port of one instance to another, in one apply.
+func storyPortPassedOn(t *testing.T, b backend) {
+	b.run(t,
+		resource.TestStep{Config: b.pair(b.Ports[0], b.Ports[1])},
+		// b may be first to ask for the port that a gives up in the same apply: it waits.
+		resource.TestStep{Config: b.pair(b.Ports[2], b.Ports[0])},
+		resource.TestStep{
+			Config: b.pair(b.Ports[1], b.Ports[0]),
+			Check:  func(*terraform.State) error { return b.has(t, 2, 2) },
+		},
+	)
+}
+
+// storyPortsSwappedWithin swaps the ports of two services of one instance.
+func storyPortsSwappedWithin(t *testing.T, b backend) {
+	pair := func(first, second int) string {
+		service := "%s = { protocols = [\"tcp\", \"udp\"], local_port = 7777, public_port = %d }\n"
+		return b.config("srv", "services = {\n"+fmt.Sprintf(service, "a", first)+fmt.Sprintf(service, "b", second)+"}\n")
+	}
+	b.run(t,
+		resource.TestStep{Config: pair(b.Ports[0], b.Ports[1])},
+		resource.TestStep{
+			Config: pair(b.Ports[1], b.Ports[0]), ConfigPlanChecks: planned(plancheck.ResourceActionUpdate),
+			ConfigStateChecks: []statecheck.StateCheck{
+				expect("status", knownvalue.StringExact("healthy")), inSync(),
+				expect("endpoints", knownvalue.MapPartial(map[string]knownvalue.Check{"a": knownvalue.StringRegexp(regexp.MustCompile(fmt.Sprintf(":%d$", b.Ports[1])))})),
+			},
+		},
+	)
+}
+
+// TestPortsSwapped: two instances that take over each other's ports wait for each other. The error says how it is done.
+func TestPortsSwapped(t *testing.T) {
+	t.Parallel()
+	b := newFake(t).backend()
+	first, second, spare := b.Ports[0], b.Ports[1], b.Ports[2]
+	b.run(t,
+		resource.TestStep{Config: b.pair(first, second)},
+		resource.TestStep{
+			Config: b.pair(second, first),
+			ExpectError: says("Unable to update instance", "port_in_use", "by instance srv-", "waited for that instance to give the port up",
+				"give one of them a port that nobody has, apply, then give it the port that it shall have"),
+		},
+		resource.TestStep{Config: b.pair(first, second), PlanOnly: true},
+		resource.TestStep{Config: b.pair(spare, first)}, // which the error advises, and half of the swap with it
+		resource.TestStep{Config: b.pair(second, first), Check: func(*terraform.State) error { return b.has(t, 2, 2) }},
+	)
+}
 
 // storyPortGivenAway asks for a port, for one service, that the manager has chosen for another one. Where they share a protocol the
 // other gets a new port; else it keeps the number.

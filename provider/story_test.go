@@ -35,7 +35,8 @@ func stories(t *testing.T, newBackend func(*testing.T) backend) {
 		"halves gone":             storyHalvesGone,
 		"replaced":                storyReplaced,
 		"created before its end":  storyCreatedBeforeItsEnd,
-		"port swap":               storyPortSwap,
+		"port passed on":          storyPortPassedOn,
+		"ports swapped within":    storyPortsSwappedWithin,
 		"instance exists":         storyInstanceExists,
 		"left by a killed apply":  storyAdopted,
 		"generated config":        storyGeneratedConfig,
@@ -326,22 +327,6 @@ func storyReplaced(t *testing.T, b backend) {
 			ConfigPlanChecks:  planned(plancheck.ResourceActionReplace),
 			ConfigStateChecks: []statecheck.StateCheck{expect("status", knownvalue.StringExact("healthy")), inSync()},
 			Check:             func(*terraform.State) error { return b.has(t, 1, 1) },
-		},
-	)
-}
-
-func storyPortSwap(t *testing.T, b backend) {
-	pair := func(first, second int) string {
-		return b.provider() + b.instance("a", "srv-a", fmt.Sprintf("game_port = %d\n", first)) +
-			b.instance("b", "srv-b", fmt.Sprintf("game_port = %d\n", second))
-	}
-	b.run(t,
-		resource.TestStep{Config: pair(b.Ports[0], b.Ports[1])},
-		// b may be first to ask for the port that a gives up in the same apply: it waits.
-		resource.TestStep{Config: pair(b.Ports[2], b.Ports[0])},
-		resource.TestStep{
-			Config: pair(b.Ports[1], b.Ports[0]),
-			Check:  func(*terraform.State) error { return b.has(t, 2, 2) },
 		},
 	)
 }
