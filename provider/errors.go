@@ -80,7 +80,7 @@ func attributeAt(location string) (path.Path, bool) {
 	parts := strings.Split(field, ".")
 	root, _, _ := strings.Cut(parts[0], "[")
 	switch root {
-	case "server_id", "game_port", "beacon_port", "host_ip", "agent_url", "labels", "transport", "enabled":
+	case "server_id", "game_port", "beacon_port", "host_ip", "agent_url", "labels", "transport", "enabled", "probe":
 		return path.Root(root), true
 	case "services":
 	default:
@@ -96,7 +96,7 @@ func attributeAt(location string) (path.Path, bool) {
 	}
 	name, _, _ := strings.Cut(parts[2], "[")
 	switch name {
-	case "protocols", "local_port", "public_port", "local_host":
+	case "protocols", "local_port", "public_port", "local_host", "probe":
 		return at.AtName(name), true
 	}
 	return at, true

@@ -21,9 +21,11 @@ func TestAttributeAt(t *testing.T) {
 	for location, want := range map[string]path.Path{
 		"body.game_port":                  path.Root("game_port"),
 		"body.labels":                     path.Root("labels"),
+		"body.probe":                      path.Root("probe"),
 		"body.services":                   services,
 		"body.services.query":             services.AtMapKey("query"),
 		"body.services.query.public_port": services.AtMapKey("query").AtName("public_port"),
+		"body.services.query.probe":       services.AtMapKey("query").AtName("probe"),
 		"body.services.q.protocols[1]":    services.AtMapKey("q").AtName("protocols"),
 		"body.services.query.bogus":       services.AtMapKey("query"),
 		"body.bogus":                      {},

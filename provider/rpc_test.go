@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -253,4 +254,29 @@ func mustBeSilent(t *testing.T, diags []*tfprotov6.Diagnostic) {
 	if got := summaries(diags); len(got) != 0 {
 		t.Errorf("diagnostics are %q, want none", got)
 	}
+}
+
+// mustBegin checks that there are as many diagnostics as beginnings, each with its own.
+func mustBegin(t *testing.T, diags []*tfprotov6.Diagnostic, beginnings []string) {
+	t.Helper()
+	got := summaries(diags)
+	ok := len(got) == len(beginnings)
+	for i := range beginnings {
+		ok = ok && strings.HasPrefix(got[i], beginnings[i])
+	}
+	if !ok {
+		t.Errorf("diagnostics are %q, want %q", got, beginnings)
+	}
+}
+
+// attributes lists the attributes that diagnostics are about, such as services.query.probe; "" for those about none.
+func attributes(diags []*tfprotov6.Diagnostic) (all []string) {
+	for _, d := range diags {
+		var names []string
+		for _, step := range d.Attribute.Steps() {
+			names = append(names, fmt.Sprint(step))
+		}
+		all = append(all, strings.Join(names, "."))
+	}
+	return all
 }

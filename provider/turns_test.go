@@ -2,7 +2,6 @@ package provider
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -88,18 +87,5 @@ func TestCreateAndDestroyOfOneInstance(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-// mustBegin checks that there are as many diagnostics as beginnings, each with its own.
-func mustBegin(t *testing.T, diags []*tfprotov6.Diagnostic, beginnings []string) {
-	t.Helper()
-	got := summaries(diags)
-	ok := len(got) == len(beginnings)
-	for i := range beginnings {
-		ok = ok && strings.HasPrefix(got[i], beginnings[i])
-	}
-	if !ok {
-		t.Errorf("diagnostics are %q, want %q", got, beginnings)
 	}
 }

@@ -2,6 +2,8 @@ package provider
 
 import (
 	"context"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,30 +14,49 @@ import (
 
 func TestPlanChecksWithTheManager(t *testing.T) {
 	t.Parallel()
+	refuses := func(locations ...string) func(*testing.T, *fake, backend) {
+		return func(_ *testing.T, f *fake, _ backend) {
+			p := &api.Problem{Status: 422, Code: api.CodeInvalidRequest}
+			for _, l := range locations {
+				p.Errors = append(p.Errors, api.FieldError{Location: l, Message: "no"})
+			}
+			f.manager.fail("*", fault{answer: func(w http.ResponseWriter) { answerProblem(w, p) }})
+		}
+	}
+	fails := func(what fault) func(*testing.T, *fake, backend) {
+		return func(_ *testing.T, f *fake, _ backend) { f.manager.fail("*", what) }
+	}
 	tests := map[string]struct {
 		harm func(*testing.T, *fake, backend)
-		says string // "" = silence
+		says []string // beginnings
+		at   []string // the attributes that it names
 	}{
-		"free": {func(*testing.T, *fake, backend) {}, ""},
-		"another instance's port": {func(t *testing.T, _ *fake, b backend) {
-			b.mustCreate(t, "other", api.InstanceSpec{GamePort: b.Ports[0]})
-		}, "W Port held by another instance: "},
-		"a program's port":    {func(_ *testing.T, f *fake, b backend) { f.programs[b.Ports[0]] = true }, "E Port not available: "},
-		"manager unreachable": {func(_ *testing.T, f *fake, _ backend) { f.manager.fail("*", fault{cut: true}) }, "W Unable to check plan: "},
-		"manager hangs":       {func(_ *testing.T, f *fake, _ backend) { f.manager.fail("*", fault{hang: true}) }, "W Unable to check plan: "},
-		"manager loading": {func(_ *testing.T, f *fake, _ backend) {
-			f.manager.fail("*", fault{status: 503, code: api.CodeNotReady})
-		}, "W Unable to check plan: "},
-		"ports exhausted": {func(_ *testing.T, f *fake, _ backend) {
-			f.manager.fail("*", fault{status: 507, code: api.CodePortsExhausted})
-		}, "E Unable to plan instance: "},
-		"invalid": {func(_ *testing.T, f *fake, _ backend) {
-			f.manager.fail("*", fault{status: 422, code: api.CodeInvalidRequest})
-		}, "E Invalid instance: "},
-		"wrong token": {func(_ *testing.T, f *fake, _ backend) {
-			f.manager.fail("*", fault{status: 401, code: api.CodeUnauthorized})
-		}, "E Unable to plan instance: "},
-		"exists with another": {func(t *testing.T, _ *fake, b backend) { b.mustCreate(t, "srv", api.InstanceSpec{GamePort: b.Ports[1]}) }, "W Instance exists already: "},
+		"free": {harm: func(*testing.T, *fake, backend) {}},
+		"another instance's port": {
+			harm: func(t *testing.T, _ *fake, b backend) {
+				b.mustCreate(t, "other", api.InstanceSpec{GamePort: b.Ports[0]})
+			},
+			says: []string{"W Port held by another instance: "}, at: []string{"game_port"},
+		},
+		"a program's port": {
+			harm: func(_ *testing.T, f *fake, b backend) { f.programs[b.Ports[0]] = true }, says: []string{"E Port not available: "}, at: []string{"game_port"},
+		},
+		"manager unreachable": {harm: fails(fault{cut: true}), says: []string{"W Unable to check plan: "}, at: []string{""}},
+		"manager hangs":       {harm: fails(fault{hang: true}), says: []string{"W Unable to check plan: "}, at: []string{""}},
+		"manager loading":     {harm: fails(fault{status: 503, code: api.CodeNotReady}), says: []string{"W Unable to check plan: "}, at: []string{""}},
+		"ports exhausted":     {harm: fails(fault{status: 507, code: api.CodePortsExhausted}), says: []string{"E Unable to plan instance: "}, at: []string{""}},
+		"invalid":             {harm: refuses(), says: []string{"E Invalid instance: "}, at: []string{""}},
+		"invalid probe":       {harm: refuses("body.probe"), says: []string{"E Invalid instance: "}, at: []string{"probe"}},
+		"invalid in many places": {
+			harm: refuses("body.host_ip", "body.services.game.probe", "body.services.game.public_port", "body.what_is_to_come"),
+			says: []string{"E Invalid instance: No.", "E Invalid instance: No.", "E Invalid instance: No.", "E Invalid instance: Body.what_is_to_come: no."},
+			at:   []string{"host_ip", "services.game.probe", "services.game.public_port", ""},
+		},
+		"wrong token": {harm: fails(fault{status: 401, code: api.CodeUnauthorized}), says: []string{"E Unable to plan instance: "}, at: []string{""}},
+		"exists with another": {
+			harm: func(t *testing.T, _ *fake, b backend) { b.mustCreate(t, "srv", api.InstanceSpec{GamePort: b.Ports[1]}) },
+			says: []string{"W Instance exists already: "}, at: []string{"server_id"},
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -46,10 +67,9 @@ func TestPlanChecksWithTheManager(t *testing.T) {
 			creates := f.manager.seen(createRoute)
 			r := b.rpc(t)
 			_, diags := r.plan(nil, b.resource(nil))
-			if tt.says == "" {
-				mustBeSilent(t, diags)
-			} else {
-				mustSay(t, diags, tt.says)
+			mustBegin(t, diags, tt.says)
+			if got := attributes(diags); !slices.Equal(got, tt.at) {
+				t.Errorf("it names the attributes %q, want %q", got, tt.at)
 			}
 			if f.manager.seen("dry "+createRoute) == 0 || f.manager.seen(createRoute) != creates {
 				t.Errorf("calls were %q, want dry runs only", f.manager.calls)
