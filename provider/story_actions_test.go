@@ -122,7 +122,7 @@ func storyRotateSecret(t *testing.T, b backend) {
 
 func storyQuery(t *testing.T, b backend) {
 	b.mustCreate(t, "eu-1", api.InstanceSpec{GamePort: b.Ports[0], Labels: map[string]string{"tier": "gold"}})
-	b.mustCreate(t, "eu-2", api.InstanceSpec{GamePort: b.Ports[1]})
+	b.mustCreate(t, "eu-2", api.InstanceSpec{GamePort: b.Ports[1], Enabled: new(bool)})
 	b.mustCreate(t, "us-1", api.InstanceSpec{Services: map[string]api.ServiceSpec{"game": {Protocols: []api.Protocol{api.UDP}, LocalPort: b.Ports[2]}}})
 	r := b.rpc(t)
 	gold := tftypes.NewValue(tftypes.Map{ElementType: tftypes.String}, map[string]tftypes.Value{"tier": text("gold")})
@@ -135,7 +135,8 @@ func storyQuery(t *testing.T, b backend) {
 		"prefix": {0, values{"prefix": text("eu-")}, "eu-1 eu-2"},
 		"labels": {0, values{"labels": gold}, "eu-1"},
 		"limit":  {2, nil, "eu-1 eu-2"},
-		"status": {0, values{"status": text("healthy")}, ""},
+		"status": {0, values{"status": text("inactive")}, "eu-1 us-1"},
+		"none":   {0, values{"status": text("healthy")}, ""},
 	} {
 		names, resources, diags := r.query(tt.limit, tt.config)
 		mustBeSilent(t, diags)

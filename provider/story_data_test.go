@@ -26,6 +26,10 @@ data "rathole_instances" "labelled" {
   labels     = { tier = "gold" }
   depends_on = [rathole_instance.test, rathole_instance.eu]
 }
+data "rathole_instances" "healthy" {
+  status     = "healthy"
+  depends_on = [rathole_instance.test, rathole_instance.eu]
+}
 data "rathole_instances" "down" {
   status     = "down"
   depends_on = [rathole_instance.test, rathole_instance.eu]
@@ -48,7 +52,7 @@ data "rathole_manager" "this" {
 		Config: b.config("srv", b.game()+"labels = { tier = \"gold\" }\n") +
 			b.bare("eu", "eu-1", fmt.Sprintf("game_port = %d\n", b.Ports[1])) + reads,
 		ConfigStateChecks: []statecheck.StateCheck{
-			list("all", "eu-1", "srv"), list("eu", "eu-1"), list("labelled", "srv"), list("down"),
+			list("all", "eu-1", "srv"), list("eu", "eu-1"), list("labelled", "srv"), list("healthy", "srv"), list("down"),
 			manager(at("version"), knownvalue.StringExact("test")), manager(at("engine_version"), knownvalue.StringExact("0.5.0")),
 			manager(at("control_ports").AtMapKey("allocated"), knownvalue.Int64Exact(2)),
 			manager(at("public_ports").AtMapKey("uses").AtMapKey(fmt.Sprintf("%d/udp", b.Ports[1])), knownvalue.StringExact("eu-1")),
