@@ -33,6 +33,7 @@ func (f *fake) managerRoutes() {
 	f.on(f.manager, "DELETE /api/instances/{id}", f.remove)
 	f.on(f.manager, "GET /api/instances/{id}/client-config", f.clientConfig)
 	f.on(f.manager, "GET /api/instances/{id}/logs", fakeLogs)
+	f.manager.mux.HandleFunc("POST /api/instances/{id}/probe", f.probe)
 	f.on(f.manager, "POST /api/instances/{id}/rotate", f.rotate)
 	f.on(f.manager, "POST /api/instances/{id}/restart", f.restart(func(id string) bool { return f.instances[id] != nil }, api.CodeInstanceNotFound))
 }

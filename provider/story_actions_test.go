@@ -3,6 +3,9 @@ package provider
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +15,8 @@ import (
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 	"github.com/satishost/terraform-provider-rathole/internal/client"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit"
+	testgame "github.com/satishost/terraform-provider-rathole/internal/testkit/game"
 )
 
 // invoke runs an action as Terraform 1.14 does, and returns what it told on the way and at the end.
@@ -117,6 +122,31 @@ func storyRotateSecret(t *testing.T, b backend) {
 	if !planned.Equal(state) {
 		t.Errorf("the plan has changes: %v", planned)
 	}
+	b.destroy(t, "srv")
+}
+
+// storyAskGame asks a game that is there, one of whose ports is not, and what cannot be asked.
+func storyAskGame(t *testing.T, b backend) {
+	host := testkit.Address(t)
+	testkit.RespondUDP(t, host, b.Ports[0], testgame.Satisfactory)
+	beacon := testkit.RespondTCP(t, host, b.Ports[1], func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	r := b.rpc(t)
+	_, diags := r.apply(t.Context(), nil, b.resource(values{"beacon_port": number(b.Ports[1]), "host_ip": text(host.String()), "probe": text("satisfactory")}))
+	mustBeSilent(t, diags)
+	progress, diags := r.invoke("rathole_instance_probe", "srv")
+	mustBeSilent(t, diags)
+	told := regexp.MustCompile(`^beacon \(tcp\): reached in \d+\.\d ms\ngame \(satisfactory\): reached in \d+\.\d ms, it is "Satisfactory Server"$`)
+	if !told.MatchString(strings.Join(progress, "\n")) {
+		t.Errorf("progress: %q", progress)
+	}
+	beacon.Stop()
+	progress, diags = r.invoke("rathole_instance_probe", "srv")
+	mustSay(t, diags, fmt.Sprintf("E Unable to reach game: Players do not reach instance srv: beacon (tcp): public port %d/tcp accepts players and hangs up", b.Ports[1]))
+	if len(progress) != 2 || !strings.Contains(progress[1], "game (satisfactory): reached") {
+		t.Errorf("progress: %q", progress)
+	}
+	_, diags = r.invoke("rathole_instance_probe", "none")
+	mustSay(t, diags, "E Unable to reach game: Manager "+b.ManagerURL+": instance_not_found")
 	b.destroy(t, "srv")
 }
 

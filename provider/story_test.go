@@ -47,6 +47,7 @@ func stories(t *testing.T, newBackend func(*testing.T) backend) {
 		"client config":           storyClientConfig,
 		"restart":                 storyRestart,
 		"rotate secret":           storyRotateSecret,
+		"ask the game":            storyAskGame,
 		"query":                   storyQuery,
 	} {
 		t.Run(name, func(t *testing.T) {
