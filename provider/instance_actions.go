@@ -185,18 +185,25 @@ func probeGame(ctx context.Context, w *work, _ api.Instance, progress func(strin
 	if err != nil {
 		return err
 	}
-	var failed []string
+	var failed, unasked []string
 	for _, name := range slices.Sorted(maps.Keys(report.Services)) {
 		r := report.Services[name]
 		text := fmt.Sprintf("%s (%s): %s", name, r.Kind, said(r))
-		if progress(text); !r.OK && r.Kind != api.ProbeNone {
+		progress(text)
+		switch {
+		case r.Reason == api.ReasonNotProbed:
+			unasked = append(unasked, text)
+		case !r.OK:
 			failed = append(failed, text)
 		}
 	}
-	if !report.Reachable {
-		return fmt.Errorf("players do not reach instance %s: %s", w.id, strings.Join(failed, "; "))
+	switch {
+	case report.Reachable:
+		return nil
+	case len(failed) == 0:
+		return fmt.Errorf("whether players reach instance %s is not known: %s", w.id, strings.Join(unasked, "; "))
 	}
-	return nil
+	return fmt.Errorf("players do not reach instance %s: %s", w.id, strings.Join(failed, "; "))
 }
 
 // said is what a probe of one service brought, in words.

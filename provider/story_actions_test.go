@@ -145,6 +145,10 @@ func storyAskGame(t *testing.T, b backend) {
 	if len(progress) != 2 || !strings.Contains(progress[1], "game (satisfactory): reached") {
 		t.Errorf("progress: %q", progress)
 	}
+	b.mustCreate(t, "voice", api.InstanceSpec{Services: map[string]api.ServiceSpec{"talk": {Protocols: []api.Protocol{api.UDP}, LocalPort: 9987}}})
+	_, diags = r.invoke("rathole_instance_probe", "voice")
+	mustSay(t, diags, "E Unable to reach game: Whether players reach instance voice is not known: talk (none): not asked: an open UDP port says nothing of the game")
+	b.mustDelete(t, "voice")
 	_, diags = r.invoke("rathole_instance_probe", "none")
 	mustSay(t, diags, "E Unable to reach game: Manager "+b.ManagerURL+": instance_not_found")
 	b.destroy(t, "srv")
