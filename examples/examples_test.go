@@ -5,7 +5,9 @@ package examples_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -80,6 +82,23 @@ func (r reachable) CheckState(_ context.Context, req statecheck.CheckStateReques
 	resp.Error = fmt.Errorf("%s has no endpoints", r.address)
 }
 
+// mustMake makes both halves of an instance by hand.
+func (s stage) mustMake(t *testing.T, id string, spec api.InstanceSpec) api.Instance {
+	t.Helper()
+	made, _, err := s.manager.Create(t.Context(), api.CreateInstance{ServerID: id, InstanceSpec: spec}, client.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := s.manager.ClientConfig(t.Context(), id, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.agent.Configure(t.Context(), id, cfg.Config, false); err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
 // run applies, checks, plans again without changes, destroys, and looks whether anything is left.
 func (s stage) run(t *testing.T, step resource.TestStep) {
 	t.Helper()
@@ -112,20 +131,67 @@ func factories() map[string]func() (tfprotov6.ProviderServer, error) {
 	}
 }
 
-func TestQuickstart(t *testing.T) {
+// runner runs files of this directory, whose paths it is given.
+type runner struct {
+	run   func(t *testing.T, files ...string)
+	files []string
+}
+
+func runners() []runner {
+	return []runner{
+		{quickstart, []string{"quickstart/main.tf"}},
+		{satisfactory, []string{"satisfactory/main.tf"}},
+		{manyServers, []string{"many-servers/main.tf"}},
+		{importing, []string{"import/main.tf"}},
+		{referencePages, []string{"provider/provider.tf", "resources/rathole_instance/resource.tf", "data-sources/rathole_instance/data-source.tf"}},
+		{importPage, []string{"resources/rathole_instance/resource.tf", "resources/rathole_instance/import.sh"}},
+		{dataSourcePages, []string{"data-sources/rathole_instances/data-source.tf", "data-sources/rathole_manager/data-source.tf"}},
+		{clientConfigPage, []string{"ephemeral-resources/rathole_client_config/ephemeral-resource.tf"}},
+		{gameServicesPage, []string{"functions/game_services/function.tf"}},
+		{parseClientConfigPage, []string{"functions/parse_client_config/function.tf", "functions/parse_client_config/client.toml"}},
+		{actionPages, []string{
+			"actions/rathole_instance_probe/action.tf", "actions/rathole_instance_restart/action.tf", "actions/rathole_instance_rotate_secret/action.tf",
+		}},
+		{listPage, []string{"list-resources/rathole_instance/list-resource.tfquery.hcl"}},
+	}
+}
+
+// TestExamples runs every file of this directory. One that nobody runs is a failure.
+func TestExamples(t *testing.T) {
 	t.Parallel()
+	run := map[string]bool{}
+	for _, r := range runners() {
+		for _, file := range r.files {
+			run[file] = true
+		}
+		t.Run(r.files[0], func(t *testing.T) {
+			t.Parallel()
+			r.run(t, r.files...)
+		})
+	}
+	err := fs.WalkDir(os.DirFS("."), ".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && !strings.HasSuffix(path, "_test.go") && !run[path] {
+			t.Errorf("nobody runs %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func quickstart(t *testing.T, files ...string) {
 	s := newStage(t, 30000, 30001)
 	s.run(t, resource.TestStep{
-		ConfigDirectory: config.StaticDirectory("quickstart"), ConfigVariables: s.variables(),
+		ConfigDirectory: config.StaticDirectory(filepath.Dir(files[0])), ConfigVariables: s.variables(),
 		ConfigStateChecks: []statecheck.StateCheck{reachable{t, "rathole_instance.game", both}},
 	})
 }
 
-func TestSatisfactory(t *testing.T) {
-	t.Parallel()
+func satisfactory(t *testing.T, files ...string) {
 	s := newStage(t, 7777, 8888)
 	s.run(t, resource.TestStep{
-		ConfigDirectory: config.StaticDirectory("satisfactory"), ConfigVariables: s.variables(),
+		ConfigDirectory: config.StaticDirectory(filepath.Dir(files[0])), ConfigVariables: s.variables(),
 		ConfigStateChecks: []statecheck.StateCheck{
 			reachable{t, "rathole_instance.satisfactory", both},
 			statecheck.ExpectKnownOutputValue("join", knownvalue.StringExact(fmt.Sprintf("%s:7777", s.manager.Bind))),
@@ -133,11 +199,10 @@ func TestSatisfactory(t *testing.T) {
 	})
 }
 
-// TestManyServers uses the command line itself: the acceptance test framework does not know for_each with names.
-func TestManyServers(t *testing.T) {
-	t.Parallel()
+// manyServers uses the command line itself: the acceptance test framework does not know for_each with names.
+func manyServers(t *testing.T, files ...string) {
 	s := newStage(t, 2456, 2460, 25565, 34197)
-	cli := testkit.NewCLI(t, "many-servers")
+	cli := testkit.NewCLI(t, filepath.Dir(files[0]))
 	variables := map[string]any{"manager_url": s.manager.URL, "agent_url": s.agent.URL, "host_ip": s.host}
 	cli.Variables(t, variables)
 	cli.Apply(t)
@@ -167,64 +232,17 @@ func TestManyServers(t *testing.T) {
 	s.mustBeEmpty(t)
 }
 
-func TestImport(t *testing.T) {
-	t.Parallel()
+func importing(t *testing.T, files ...string) {
 	s := newStage(t, 27015)
-	made, _, err := s.manager.Create(t.Context(), api.CreateInstance{
-		ServerID: "srv_made_by_hand", InstanceSpec: api.InstanceSpec{GamePort: 27015, HostIP: s.host, AgentURL: s.agent.URL},
-	}, client.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := s.manager.ClientConfig(t.Context(), made.ServerID, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.agent.Configure(t.Context(), made.ServerID, cfg.Config, false); err != nil {
-		t.Fatal(err)
-	}
+	made := s.mustMake(t, "srv_made_by_hand", api.InstanceSpec{GamePort: 27015, HostIP: s.host, AgentURL: s.agent.URL})
 	s.run(t, resource.TestStep{
-		ConfigDirectory: config.StaticDirectory("import"), ConfigVariables: s.variables(),
+		ConfigDirectory: config.StaticDirectory(filepath.Dir(files[0])), ConfigVariables: s.variables(),
 		ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{
 			plancheck.ExpectResourceAction("rathole_instance.existing", plancheck.ResourceActionNoop),
 		}},
 		ConfigStateChecks: []statecheck.StateCheck{
 			reachable{t, "rathole_instance.existing", both},
 			statecheck.ExpectKnownValue("rathole_instance.existing", tfjsonpath.New("revision"), knownvalue.Int64Exact(made.Revision)),
-		},
-	})
-}
-
-// TestReferencePages runs the fragments that the generated pages show, against this test's manager and agent.
-func TestReferencePages(t *testing.T) {
-	t.Parallel()
-	s := newStage(t, 7777, 27015, 27020, 30000, 30001)
-	fragment := func(path string) string {
-		t.Helper()
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.NewReplacer(
-			"http://10.0.0.5:8081", s.agent.URL,
-			"https://vps.example.org:7001", s.manager.URL,
-			`"127.0.0.1"`, fmt.Sprintf("%q", s.host),
-			"server_id = \"ark-island\"", fmt.Sprintf("server_id = \"ark-island\"\n  host_ip = %q", s.host),
-		).Replace(string(text))
-	}
-	pages := fragment("provider/provider.tf") + fragment("resources/rathole_instance/resource.tf") + fragment("data-sources/rathole_instance/data-source.tf")
-	// Alone, the data source reads what exists; here it is made in the same apply.
-	pages = strings.Replace(pages, `data "rathole_instance" "satisfactory" {`, `data "rathole_instance" "satisfactory" {
-  depends_on = [rathole_instance.satisfactory]`, 1)
-	s.run(t, resource.TestStep{
-		Config: pages,
-		ConfigVariables: config.Variables{
-			"rathole_token": config.StringVariable(testkit.Token), "rathole_agent_token": config.StringVariable(testkit.Token),
-		},
-		ConfigStateChecks: []statecheck.StateCheck{
-			reachable{t, "rathole_instance.satisfactory", both},
-			statecheck.ExpectKnownValue("rathole_instance.ark", tfjsonpath.New("status"), knownvalue.StringExact("healthy")),
-			statecheck.ExpectKnownOutputValue("is_it_up", knownvalue.StringExact("healthy")),
 		},
 	})
 }

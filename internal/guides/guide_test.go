@@ -18,10 +18,18 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/testkit"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/game"
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/markdown"
+	"github.com/satishost/terraform-provider-rathole/internal/testkit/newer"
 )
 
 // gameName is what players hear who reach the game.
 const gameName = "the game of the guides"
+
+// notRunnable are the commands of the guides that an older Terraform does not have, each with the version that it takes. A
+// page names that version beside them.
+var notRunnable = map[string]string{
+	"terraform apply -invoke=action.rathole_instance_rotate_secret.one\n": "Terraform 1.14 or later",
+	"terraform query -generate-config-out=found.tf\n":                     "Terraform 1.14 or later",
+}
 
 // guide is a page that is being followed, and the machines that it speaks of.
 type guide struct {
@@ -87,7 +95,7 @@ func newGuide(t *testing.T, bin, page string, ports []int, more ...string) *guid
 		t.Fatal(err)
 	}
 	g.cli = testkit.NewInstalledCLI(t, t.TempDir(), own, env...)
-	g.version = cliVersion(t, g.cli)
+	g.version = newer.Version(t, g.cli)
 	return g
 }
 
@@ -138,8 +146,8 @@ func (g *guide) follow(t *testing.T) {
 				}
 				met[b.Text] = true
 				event(t)
-			case len(file) > 0 && !g.known(t, file[2]):
-				for _, complaint := range complaints(t, g.here(b.Text)) {
+			case len(file) > 0 && !newer.Known(g.version, file[2]):
+				for _, complaint := range newer.Complaints(t, g.here(b.Text)) {
 					t.Errorf("%s: %s\n%s", at, complaint, b.Text)
 				}
 			case len(file) > 0:
@@ -200,7 +208,7 @@ func (g *guide) typed(t *testing.T, at, command string, succeeds bool) string {
 func (g *guide) converse(t *testing.T, at, text string) {
 	t.Helper()
 	for _, turn := range turns(text) {
-		if why, newer := notRunnable[turn.command]; newer && !g.known(t, why) {
+		if why, marked := notRunnable[turn.command]; marked && !newer.Known(g.version, why) {
 			continue
 		}
 		g.said = g.typed(t, at, turn.command, !strings.Contains("\n"+turn.answer, "\nError: ") && !strings.Contains("\n"+turn.answer, "\nrathole-"))

@@ -18,14 +18,14 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/markdown"
 )
 
-// gettingStarted shows examples as they are, each of which is applied by the tests of its own directory.
+// gettingStarted shows examples as they are, each of which is applied by the test of its own directory.
 func gettingStarted(t *testing.T, _, page string) {
 	tests, err := os.ReadFile("../../examples/examples_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	applied := map[string]string{}
-	for _, found := range regexp.MustCompile(`(?:StaticDirectory|NewCLI)\((?:t, )?"([a-z-]+)"`).FindAllStringSubmatch(string(tests), -1) {
+	for _, found := range regexp.MustCompile(`\[\]string\{"([a-z-]+)/main\.tf"`).FindAllStringSubmatch(string(tests), -1) {
 		text, err := os.ReadFile(filepath.Join("../../examples", found[1], "main.tf"))
 		if err != nil {
 			t.Fatal(err)

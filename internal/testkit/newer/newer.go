@@ -1,10 +1,11 @@
-package guides_test
+// Package newer is for what a page or an example shows that the Terraform at hand may be too old for: whether it is, and if so,
+// what the provider's own schemas say of it.
+package newer
 
 import (
 	"encoding/json"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	goversion "github.com/hashicorp/go-version"
@@ -17,14 +18,8 @@ import (
 	"github.com/satishost/terraform-provider-rathole/provider"
 )
 
-// notRunnable are the commands of the guides that an older Terraform does not have, each with the version that it takes. A
-// page names that version beside them.
-var notRunnable = map[string]string{
-	"terraform apply -invoke=action.rathole_instance_rotate_secret.one\n": "Terraform 1.14 or later",
-	"terraform query -generate-config-out=found.tf\n":                     "Terraform 1.14 or later",
-}
-
-func cliVersion(t *testing.T, cli *testkit.CLI) *goversion.Version {
+// Version is that of the Terraform, or OpenTofu, of a command line.
+func Version(t testing.TB, cli *testkit.CLI) *goversion.Version {
 	t.Helper()
 	var found struct {
 		Version string `json:"terraform_version"`
@@ -39,23 +34,28 @@ func cliVersion(t *testing.T, cli *testkit.CLI) *goversion.Version {
 	return goversion.Must(goversion.NewVersion(found.Version))
 }
 
-var newer = regexp.MustCompile(`Terraform (1\.\d+) or later`)
+var since = regexp.MustCompile(`Terraform (1\.\d+) or later`)
 
-// known tells whether this Terraform has what a block's mark says that it takes: "Terraform 1.14 or later".
-func (g *guide) known(t *testing.T, mark string) bool {
-	t.Helper()
-	found := newer.FindStringSubmatch(mark)
-	return len(found) == 0 || g.version.Core().GreaterThanOrEqual(goversion.Must(goversion.NewVersion(found[1])))
+// Known tells whether a version has what a mark says that it takes: "Terraform 1.14 or later".
+func Known(version *goversion.Version, mark string) bool {
+	found := since.FindStringSubmatch(mark)
+	return len(found) == 0 || version.Core().GreaterThanOrEqual(goversion.Must(goversion.NewVersion(found[1])))
 }
 
-// complaints holds a block that this Terraform does not know against the provider's schemas: its types must exist, and have
-// the attributes that are set, and all that must be set is.
-func complaints(t *testing.T, text string) (all []string) {
+// Blocks are those of a configuration.
+func Blocks(t testing.TB, text string) hclsyntax.Blocks {
 	t.Helper()
-	file, diags := hclsyntax.ParseConfig([]byte(text), "guide", hcl.InitialPos)
+	file, diags := hclsyntax.ParseConfig([]byte(text), "text", hcl.InitialPos)
 	if diags.HasErrors() {
 		t.Fatalf("%v\n%s", diags, text)
 	}
+	return file.Body.(*hclsyntax.Body).Blocks
+}
+
+// Complaints holds blocks that a Terraform may not know against the provider's schemas: its types must exist, and have
+// the attributes that are set, and all that must be set is.
+func Complaints(t testing.TB, text string) (all []string) {
+	t.Helper()
 	server := providerserver.NewProtocol6(provider.New("test")())()
 	schemas, err := server.GetProviderSchema(t.Context(), &tfprotov6.GetProviderSchemaRequest{})
 	if err != nil {
@@ -66,7 +66,7 @@ func complaints(t *testing.T, text string) (all []string) {
 		t.Fatal(err)
 	}
 	checked := false
-	for _, b := range file.Body.(*hclsyntax.Body).Blocks {
+	for _, b := range Blocks(t, text) {
 		want := map[string]bool{} // attribute, required
 		switch b.Type {
 		case "action", "list":
@@ -80,7 +80,7 @@ func complaints(t *testing.T, text string) (all []string) {
 			for _, a := range schema.Block.Attributes {
 				want[a.Name] = a.Required
 			}
-			b = config(t, b)
+			b = Config(b)
 		case "import":
 			for _, a := range identities.IdentitySchemas["rathole_instance"].IdentityAttributes {
 				want[a.Name] = a.RequiredForImport
@@ -107,9 +107,8 @@ func complaints(t *testing.T, text string) (all []string) {
 	return all
 }
 
-// config is the block in which an action or a list has its attributes.
-func config(t *testing.T, b *hclsyntax.Block) *hclsyntax.Block {
-	t.Helper()
+// Config is the block in which an action or a list has its attributes.
+func Config(b *hclsyntax.Block) *hclsyntax.Block {
 	i := slices.IndexFunc(b.Body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == "config" })
 	if i < 0 {
 		return &hclsyntax.Block{Body: &hclsyntax.Body{}}
@@ -118,7 +117,7 @@ func config(t *testing.T, b *hclsyntax.Block) *hclsyntax.Block {
 }
 
 // identity makes a block of the attribute in which an import has what identifies the resource.
-func identity(t *testing.T, b *hclsyntax.Block) *hclsyntax.Block {
+func identity(t testing.TB, b *hclsyntax.Block) *hclsyntax.Block {
 	t.Helper()
 	found := &hclsyntax.Block{Body: &hclsyntax.Body{Attributes: hclsyntax.Attributes{}}}
 	object, ok := b.Body.Attributes["identity"]
@@ -129,20 +128,4 @@ func identity(t *testing.T, b *hclsyntax.Block) *hclsyntax.Block {
 		found.Body.Attributes[hcl.ExprAsKeyword(item.KeyExpr)] = &hclsyntax.Attribute{Expr: item.ValueExpr}
 	}
 	return found
-}
-
-func TestComplaints(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"action \"rathole_instance_restart\" \"a\" {\n  config {\n    server_id = \"x\"\n  }\n}": "",
-		"action \"rathole_instance_restart\" \"a\" {\n  config {\n    server = \"x\"\n  }\n}":    "the provider knows no server, server_id must be set",
-		"action \"rathole_instance_stop\" \"a\" {\n}":                                            "the provider has no rathole_instance_stop",
-		"list \"rathole_instance\" \"l\" {\n  config {\n    name = \"x\"\n  }\n}":                "the provider knows no name",
-		"import {\n  to = a.b\n  identity = {\n    id = \"x\"\n  }\n}":                           "the provider knows no id, server_id must be set",
-		"resource \"rathole_instance\" \"r\" {\n}":                                               "nothing of this is known to need a newer Terraform",
-	} {
-		if got := strings.Join(complaints(t, text), ", "); got != want {
-			t.Errorf("%s: %q, want %q", text, got, want)
-		}
-	}
 }
