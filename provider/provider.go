@@ -73,6 +73,9 @@ func New(version string) func() provider.Provider {
 	}
 }
 
+// byVariable is said of each token: what Terraform does with a provider's configuration is not what it does with a variable's value.
+const byVariable = "It is never in the state. Given by a variable, let that be `ephemeral`: a saved plan keeps one that is only `sensitive`."
+
 type providerModel struct {
 	ManagerURL   types.String `tfsdk:"manager_url"`
 	Token        types.String `tfsdk:"token"`
@@ -91,22 +94,22 @@ func (p *ratholeProvider) Schema(_ context.Context, _ provider.SchemaRequest, re
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "Runs one isolated [rathole](https://github.com/rathole-org/rathole) tunnel per game server: " +
 			"a server process on a VPS, by a rathole-manager, and a client process beside the game, by a rathole-agent. " +
-			"No secret of a tunnel is ever kept in the state.",
+			"No argument takes a tunnel's secret, for the manager makes them, and none is ever kept in the state.",
 		Attributes: map[string]schema.Attribute{
 			"manager_url": schema.StringAttribute{
 				MarkdownDescription: "Where the manager answers, such as `https://vps:7001`. Default: the environment variable `" + envManagerURL + "`.",
 				Optional:            true, Validators: []validator.String{serviceURL{}},
 			},
 			"token": schema.StringAttribute{
-				MarkdownDescription: "The manager's API token. Default: the environment variable `" + envToken + "`.",
+				MarkdownDescription: "The manager's API token. Default: the environment variable `" + envToken + "`. " + byVariable,
 				Optional:            true, Sensitive: true,
 			},
 			"agent_token": schema.StringAttribute{
-				MarkdownDescription: "The API token of the agents. Default: the environment variable `" + envAgentToken + "`, else `token`.",
+				MarkdownDescription: "The API token of the agents. Default: the environment variable `" + envAgentToken + "`, else `token`. " + byVariable,
 				Optional:            true, Sensitive: true,
 			},
 			"agent_tokens": schema.MapAttribute{
-				MarkdownDescription: "API tokens of single agents, by `agent_url`, before `agent_token`.",
+				MarkdownDescription: "API tokens of single agents, by `agent_url`, before `agent_token`. " + byVariable,
 				Optional:            true, Sensitive: true, ElementType: types.StringType,
 				Validators: []validator.Map{mapvalidator.KeysAre(serviceURL{})},
 			},

@@ -16,10 +16,12 @@ provider "rathole" {
 
 variable "rathole_token" {
   type      = string
+  ephemeral = true
   sensitive = true
 }
 
 variable "rathole_agent_token" {
   type      = string
+  ephemeral = true
   sensitive = true
 }
