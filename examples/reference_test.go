@@ -136,13 +136,13 @@ func (s stage) fragment(t *testing.T, path string) string {
 		"http://10.0.0.5:8081", s.agent.URL,
 		"https://vps.example.org:7001", s.manager.URL,
 		`"127.0.0.1"`, fmt.Sprintf("%q", s.host),
-		"server_id = \"ark-island\"", fmt.Sprintf("server_id = \"ark-island\"\n  host_ip = %q", s.host),
+		"server_id = \"minecraft-1\"", fmt.Sprintf("server_id = \"minecraft-1\"\n  host_ip = %q", s.host),
 	).Replace(string(text))
 }
 
 // referencePages runs the fragments together, against this test's manager and agent.
 func referencePages(t *testing.T, files ...string) {
-	s := newStage(t, 7777, 27015, 27020, 30000, 30001)
+	s := newStage(t, 8123, 24454, 25565, 30000, 30001)
 	var pages string
 	for _, file := range files {
 		pages += s.fragment(t, file)
@@ -157,7 +157,7 @@ func referencePages(t *testing.T, files ...string) {
 		},
 		ConfigStateChecks: []statecheck.StateCheck{
 			reachable{t, "rathole_instance.satisfactory", both},
-			statecheck.ExpectKnownValue("rathole_instance.ark", tfjsonpath.New("status"), knownvalue.StringExact("healthy")),
+			statecheck.ExpectKnownValue("rathole_instance.minecraft", tfjsonpath.New("status"), knownvalue.StringExact("healthy")),
 			statecheck.ExpectKnownOutputValue("is_it_up", knownvalue.StringExact("healthy")),
 		},
 	})

@@ -7,13 +7,13 @@ resource "rathole_instance" "satisfactory" {
 }
 
 # Any ports and protocols, by name.
-resource "rathole_instance" "ark" {
-  server_id = "ark-island"
+resource "rathole_instance" "minecraft" {
+  server_id = "minecraft-1"
   agent_url = "http://10.0.0.5:8081"
 
   services = {
-    game  = { protocols = ["udp"], local_port = 7777, public_port = 7777 }
-    query = { protocols = ["udp"], local_port = 27015, public_port = 27015, probe = "a2s" }
-    rcon  = { protocols = ["tcp"], local_port = 27020 } # public_port left out: the manager chooses one
+    game  = { protocols = ["tcp"], local_port = 25565, public_port = 25565, probe = "minecraft" }
+    voice = { protocols = ["udp"], local_port = 24454, public_port = 24454 }
+    map   = { protocols = ["tcp"], local_port = 8123 } # public_port left out: the manager chooses one
   }
 }
