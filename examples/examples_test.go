@@ -144,7 +144,10 @@ func runners() []runner {
 		{manyServers, []string{"many-servers/main.tf"}},
 		{importing, []string{"import/main.tf"}},
 		{referencePages, []string{"provider/provider.tf", "resources/rathole_instance/resource.tf", "data-sources/rathole_instance/data-source.tf"}},
-		{importPage, []string{"resources/rathole_instance/resource.tf", "resources/rathole_instance/import.sh"}},
+		{importPage, []string{
+			"resources/rathole_instance/resource.tf", "resources/rathole_instance/import.sh", "resources/rathole_instance/import-by-string-id.tf",
+			"resources/rathole_instance/import-identity.tf",
+		}},
 		{dataSourcePages, []string{"data-sources/rathole_instances/data-source.tf", "data-sources/rathole_manager/data-source.tf"}},
 		{clientConfigPage, []string{"ephemeral-resources/rathole_client_config/ephemeral-resource.tf"}},
 		{gameServicesPage, []string{"functions/game_services/function.tf"}},

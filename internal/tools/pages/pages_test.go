@@ -1,10 +1,16 @@
 package pages
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/hashicorp/terraform-plugin-framework/providerserver"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+
+	"github.com/satishost/terraform-provider-rathole/provider"
 )
 
 func TestWrite(t *testing.T) {
@@ -30,5 +36,25 @@ func TestWrite(t *testing.T) {
 	}
 	if err := Write(t.Context(), docs, t.TempDir()); err == nil {
 		t.Error("pages without examples were written")
+	}
+}
+
+// TestIdentityIsAsItsTemplateSays: the resource's page has the identity from its template, since the command line may not know it.
+func TestIdentityIsAsItsTemplateSays(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../templates/resources/instance.md.tmpl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	schemas, err := providerserver.NewProtocol6(provider.New("test")())().GetResourceIdentitySchemas(t.Context(), &tfprotov6.GetResourceIdentitySchemasRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines strings.Builder
+	for _, a := range schemas.IdentitySchemas["rathole_instance"].IdentityAttributes {
+		fmt.Fprintf(&lines, "- `%s` (%s) %s\n", a.Name, typeName(a.Type), a.Description)
+	}
+	if want := "### Identity Schema\n\n#### Required\n\n" + lines.String() + "\nIn Terraform"; !strings.Contains(string(text), want) {
+		t.Errorf("the page should have\n%s", want)
 	}
 }
