@@ -9,7 +9,7 @@ import (
 )
 
 func importing(t *testing.T, bin, page string) {
-	g := newGuide(t, bin, page, []int{7777, 27015, 30000, 30010, 30020})
+	g := newGuide(t, bin, page, []int{7777, 27015, 30000, 30010, 30020, 30050, 30060})
 	udp := func(port int) api.ServiceSpec {
 		return api.ServiceSpec{Protocols: []api.Protocol{api.UDP}, LocalPort: port}
 	}
@@ -29,6 +29,27 @@ func importing(t *testing.T, bin, page string) {
 		after, err := g.mgr.Get(t.Context(), "ark-1")
 		if err != nil || after.UID != before.UID || after.Revision != before.Revision || after.Status != api.StatusHealthy {
 			t.Errorf("it was %+v, it is %+v, %v", before, after, err)
+		}
+	}
+	broken := map[string]api.Instance{}
+	g.events["lost-1 has lost its client, stale-1 has new secrets that its client does not know"] = func(t *testing.T) {
+		here := g.here("https://host-1.example.org:8081")
+		broken["lost-1"] = g.mustMake(t, "lost-1", api.InstanceSpec{GamePort: 30050, AgentURL: here})
+		if _, err := g.agents[0].Stop(t.Context(), "lost-1"); err != nil {
+			t.Fatal(err)
+		}
+		g.mustMake(t, "stale-1", api.InstanceSpec{GamePort: 30060, AgentURL: here})
+		var err error
+		if broken["stale-1"], err = g.mgr.Rotate(t.Context(), "stale-1", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.events["both are healthy, and their records are as they were"] = func(t *testing.T) {
+		for id, before := range broken {
+			after, err := g.mgr.Get(t.Context(), id)
+			if err != nil || after.UID != before.UID || after.Revision != before.Revision || after.RatholePort != before.RatholePort || after.Status != api.StatusHealthy {
+				t.Errorf("%s was %+v, it is %+v, %v", id, before, after, err)
+			}
 		}
 	}
 	g.follow(t)
