@@ -31,6 +31,14 @@ func TestGuides(t *testing.T) {
 	}
 	all := pages()
 	bin := tools(t)
+	var lists [2]string
+	for i, path := range []string{"../../docs/index.md", "../../README.md"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists[i] = string(text)
+	}
 	var text strings.Builder
 	for _, e := range entries {
 		name := strings.TrimSuffix(e.Name(), ".md")
@@ -39,6 +47,11 @@ func TestGuides(t *testing.T) {
 			t.Fatal(err)
 		}
 		text.Write(page)
+		for _, list := range lists {
+			if !strings.Contains(list, "guides/"+e.Name()+")") {
+				t.Errorf("%s is not linked from the provider's page and README.md", e.Name())
+			}
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			follow, ok := all[name]
