@@ -39,6 +39,10 @@ func TestGoreleaserMakesWhatIsChecked(t *testing.T) {
 			NameTemplate string  `yaml:"name_template"`
 			ExtraFiles   []extra `yaml:"extra_files"`
 		}
+		Signs []struct {
+			Artifacts, Signature string
+			Args                 []string
+		}
 		Release struct {
 			Draft      bool
 			ExtraFiles []extra `yaml:"extra_files"`
@@ -90,6 +94,10 @@ func TestGoreleaserMakesWhatIsChecked(t *testing.T) {
 	}
 	if got := named(told.Checksum.NameTemplate, ""); got != Name+"_1.2.3_SHA256SUMS" {
 		t.Errorf("the sums are in %s", got)
+	}
+	// Its name is that of the sums with .sig unless told otherwise; the registry reads no armoured one.
+	if s := told.Signs; len(s) != 1 || s[0].Artifacts != "checksum" || s[0].Signature != "" || !slices.Contains(s[0].Args, "--detach-sign") || slices.Contains(s[0].Args, "--armor") {
+		t.Errorf("the sums are signed by %+v", s)
 	}
 	for place, files := range map[string][]extra{"sums": told.Checksum.ExtraFiles, "release": told.Release.ExtraFiles} {
 		if len(files) != 1 || files[0].Glob != "terraform-registry-manifest.json" || named(files[0].NameTemplate, "") != Name+"_1.2.3_manifest.json" {

@@ -26,8 +26,9 @@ func Platforms() []string {
 	return []string{"darwin_amd64", "darwin_arm64", "linux_amd64", "linux_arm64", "linux_arm", "windows_amd64", "freebsd_amd64"}
 }
 
-// Check reads the files of a release and returns its version.
-func Check(dir string) (version string, err error) {
+// Check reads the files of a release and returns its version. Without a signature of its checksums the registry takes none; a
+// snapshot is unsigned.
+func Check(dir string, signed bool) (version string, err error) {
 	found, err := filepath.Glob(filepath.Join(dir, Name+"_*_SHA256SUMS"))
 	if err != nil || len(found) != 1 {
 		return "", fmt.Errorf("there must be one %s_<version>_SHA256SUMS in %s, found %d (%w)", Name, dir, len(found), err)
@@ -47,6 +48,9 @@ func Check(dir string) (version string, err error) {
 	}
 	for _, platform := range platforms {
 		errs = append(errs, checkZip(dir, zipName(version, platform), version, platform, sums))
+	}
+	if signed {
+		errs = append(errs, checkSignature(found[0]+".sig"))
 	}
 	for name, want := range sums {
 		if name != manifest { // the file itself lies at the project's root, and is uploaded under this name
@@ -131,6 +135,18 @@ func checkZip(dir, name, version, platform string, sums map[string]string) error
 		return nil
 	}
 	return fmt.Errorf("%s holds no %s", name, want)
+}
+
+// checkSignature checks that there is a signature as the registry reads it: binary, not text. Whose it is the registry knows.
+func checkSignature(path string) error {
+	text, err := os.ReadFile(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the checksums are not signed: %w", err)
+	case len(text) == 0 || text[0]&0x80 == 0: // each packet of OpenPGP begins with this bit (RFC 9580, 4.2)
+		return fmt.Errorf("%s is no binary signature", path)
+	}
+	return nil
 }
 
 func checkSum(path, want string) error {

@@ -43,6 +43,7 @@ func built(t *testing.T, change func(files map[string][]byte)) string {
 	fmt.Fprintf(&sums, "%x  %s_1.2.3_manifest.json\n", sha256.Sum256(manifest), Name)
 	files[Name+"_1.2.3_SHA256SUMS"] = []byte(sums.String())
 	files["../terraform-registry-manifest.json"] = manifest
+	files[Name+"_1.2.3_SHA256SUMS.sig"] = []byte{0x89, 0x02, 0x33, 0x04, 0x00} // how gpg's begin
 	change(files)
 	if err := os.Mkdir(dist, 0o700); err != nil {
 		t.Fatal(err)
@@ -71,13 +72,16 @@ func TestCheck(t *testing.T) {
 		"zip without a sum": {func(f map[string][]byte) {
 			f[sums] = bytes.ReplaceAll(f[sums], []byte("linux_amd64"), []byte("linux_mips"))
 		}, "has no checksum"},
+		"not signed":         {func(f map[string][]byte) { delete(f, sums+".sig") }, "not signed"},
+		"signed as text":     {func(f map[string][]byte) { f[sums+".sig"] = []byte("-----BEGIN PGP SIGNATURE-----\n") }, "no binary signature"},
+		"an empty signature": {func(f map[string][]byte) { f[sums+".sig"] = nil }, "no binary signature"},
 		"another protocol": {func(f map[string][]byte) {
 			f["../terraform-registry-manifest.json"] = []byte(`{"version": 1, "metadata": {"protocol_versions": ["5.0"]}}`)
 		}, "protocol 6.0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			version, err := Check(built(t, tt.change))
+			version, err := Check(built(t, tt.change), true)
 			switch {
 			case tt.says == "" && (err != nil || version != "1.2.3"):
 				t.Errorf("%q %v", version, err)
@@ -85,5 +89,17 @@ func TestCheck(t *testing.T) {
 				t.Errorf("%v, want %q", err, tt.says)
 			}
 		})
+	}
+}
+
+// TestCheckOfASnapshot: what nobody has signed passes for a snapshot, and is held to all other rules.
+func TestCheckOfASnapshot(t *testing.T) {
+	t.Parallel()
+	unsigned := func(f map[string][]byte) { delete(f, Name+"_1.2.3_SHA256SUMS.sig") }
+	if version, err := Check(built(t, unsigned), false); err != nil || version != "1.2.3" {
+		t.Errorf("%q %v", version, err)
+	}
+	if _, err := Check(built(t, func(f map[string][]byte) { unsigned(f); delete(f, zipName("1.2.3", "linux_arm")) }), false); err == nil {
+		t.Error("a snapshot without a platform passes")
 	}
 }
