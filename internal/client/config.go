@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	// maxAnswer bounds an answer. 10,000 instances of a few services each list in about that much per page.
+	// maxAnswer bounds an answer, in bytes. A page of a list, 1,000 instances of about 1.5 KiB each, takes less than half of it.
 	maxAnswer = 4 << 20
 	// attemptTimeout bounds one attempt. A manager holds a long poll for up to 50 s.
 	attemptTimeout = 60 * time.Second

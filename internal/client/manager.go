@@ -90,7 +90,7 @@ func (m *Manager) Wait(ctx context.Context, id string, status api.Status, timeou
 // List reads all instances whose server_id begins with prefix, and whose status is the given one, ordered by server_id.
 // Empty means any.
 func (m *Manager) List(ctx context.Context, prefix string, status api.Status) ([]api.Instance, error) {
-	const page = 1000 // about 1 KiB an instance: far below maxAnswer
+	const page = 1000 // see maxAnswer
 	var all []api.Instance
 	for after := ""; ; {
 		q := url.Values{"limit": {strconv.Itoa(page)}}
