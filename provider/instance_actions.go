@@ -47,7 +47,8 @@ func newRotateSecretAction() action.Action {
 	return &instanceAction{
 		name: "rotate_secret", summary: "Unable to rotate secret", invoke: rotateSecret,
 		description: "Gives every service of an instance a new secret, on the server and at once on the client, and waits until the tunnel is up again. Open TCP " +
-			"connections live on. UDP goes on within milliseconds, but through a new local port: the game sees a new peer, and may drop that player.",
+			"connections live on. UDP is without an answer until the client has its secret, some ten milliseconds and the way to the agent, and goes on through a new " +
+			"local port: the game sees a new peer, and may drop that player.",
 	}
 }
 
