@@ -13,6 +13,19 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/secret"
 )
 
+// stock makes an instance without a call; uid is its creator's key, too.
+func (f *fake) stock(id, uid string, spec api.InstanceSpec) *fakeInstance {
+	f.state.Lock()
+	defer f.state.Unlock()
+	inst := f.resolve(id, spec, nil)
+	f.nextPort++
+	inst.UID, inst.Revision, inst.RatholePort = uid, 1, f.nextPort
+	made := &fakeInstance{Instance: inst, key: uid}
+	made.render()
+	f.instances[id] = made
+	return made
+}
+
 // resolve fills in a specification's defaults, as the manager does.
 func (f *fake) resolve(id string, spec api.InstanceSpec, old *fakeInstance) api.Instance {
 	inst := api.Instance{

@@ -29,13 +29,7 @@ func unanswered(m *matrix, made bool) {
 
 // somebodyElse makes an instance of the same name.
 func somebodyElse(m *matrix) {
-	m.fake.state.Lock()
-	defer m.fake.state.Unlock()
-	inst := m.fake.resolve(matrixID, api.InstanceSpec{GamePort: 30005}, nil)
-	inst.UID, inst.Revision, inst.RatholePort = "theirs", 1, 10999
-	made := &fakeInstance{Instance: inst, key: "theirs"}
-	made.render()
-	m.fake.instances[matrixID] = made
+	m.fake.stock(matrixID, "theirs", api.InstanceSpec{GamePort: 30005})
 }
 
 // TestUnansweredCreate: what exists after a create that nobody answered is destroyed only if that create made it, although
