@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
@@ -27,6 +28,8 @@ type connections struct {
 	userAgent                     string
 	limits                        limits
 	transport                     http.RoundTripper
+
+	unasked atomic.Bool // the manager did not give its opinion of one plan, so it is asked for that of no other
 
 	mu       sync.Mutex
 	mgr      *client.Manager

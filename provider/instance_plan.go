@@ -144,7 +144,7 @@ func givenAway(written map[string]serviceModel, service string, port types.Int64
 func (r *instanceResource) askManager(ctx context.Context, plan instanceModel, inPlace bool, diags *diag.Diagnostics) {
 	spec, complete, more := plan.spec(ctx)
 	diags.Append(more...)
-	if !complete || diags.HasError() || r.connections == nil {
+	if !complete || diags.HasError() || r.connections == nil || r.unasked.Load() {
 		return
 	}
 	mgr, err := r.manager()
@@ -177,8 +177,10 @@ func (r *instanceResource) askManager(ctx context.Context, plan instanceModel, i
 func (r *instanceResource) judge(id string, err error, diags *diag.Diagnostics) {
 	var p *api.Problem
 	if !errors.As(err, &p) || client.IsTransient(err) {
-		if r.first("plan") {
-			diags.AddWarning("Unable to check plan", explain(err)+"\n\nWhether the ports are free shows only when it is applied.")
+		// A manager that takes up planCheck would take it up for each of a thousand instances.
+		if !r.unasked.Swap(true) {
+			diags.AddWarning("Unable to check plan", explain(err)+"\n\nWhether the ports are free shows only when it is applied. "+
+				"This is said once, and the manager is not asked about the other instances of this run.")
 		}
 		return
 	}

@@ -78,6 +78,29 @@ func TestPlanChecksWithTheManager(t *testing.T) {
 	}
 }
 
+// TestSilentManagerIsAskedOnce: a manager that does not answer costs a plan one wait and one warning, however many instances are new.
+func TestSilentManagerIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	b := f.backend()
+	f.manager.fail("*", fault{hang: true})
+	r := b.rpc(t)
+	_, diags := r.plan(nil, b.resource(nil))
+	mustSay(t, diags, "W Unable to check plan: ")
+	asked := f.manager.seen("")
+	for range 5 {
+		_, diags = r.plan(nil, b.resource(nil))
+		mustBeSilent(t, diags)
+	}
+	if n := f.manager.seen(""); asked == 0 || n != asked {
+		t.Errorf("the manager was asked %d times for the first plan, and %d times for five more", asked, n-asked)
+	}
+	f.manager.mend()
+	f.programs[b.Ports[0]] = true
+	_, diags = b.rpc(t).plan(nil, b.resource(nil)) // a new run
+	mustSay(t, diags, "E Port not available: ")
+}
+
 // TestPlanOfReplacement: the instance that makes place is no obstacle, although Terraform plans the new one as if there
 // were none.
 func TestPlanOfReplacement(t *testing.T) {
