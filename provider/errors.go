@@ -29,6 +29,10 @@ func explain(err error) string {
 	if client.RetryAfter(err) > maxPause {
 		text += "\n\nWait that long, then run Terraform again."
 	}
+	if errors.Is(err, errNotKnown) {
+		return text + "\n\nThe provider takes it from what this apply is about to make. Apply that first (terraform apply -target=ADDRESS); " +
+			"a data source or ephemeral resource may wait for it instead, with depends_on = [ADDRESS]."
+	}
 	var p *api.Problem
 	if !errors.As(err, &p) {
 		return text

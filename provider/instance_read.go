@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -38,6 +39,10 @@ func (r *instanceResource) Read(ctx context.Context, req resource.ReadRequest, r
 	}
 
 	found, err := r.observe(ctx, state, &resp.Diagnostics)
+	if errors.Is(err, errNotKnown) && !state.Revision.IsNull() { // an import has nothing yet that could be kept
+		r.warnOfUnknown(err, &resp.Diagnostics)
+		return
+	}
 	if err != nil {
 		fail(&resp.Diagnostics, "Unable to read instance", err, readNothing)
 		return
@@ -56,6 +61,15 @@ func (r *instanceResource) Read(ctx context.Context, req resource.ReadRequest, r
 	}
 	state.ClientConfigSHA256, state.Drift = found.hash(state.ClientConfigSHA256), found.drift(state.Drift)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &state)...)
+}
+
+// warnOfUnknown tells that instances are not refreshed, since the manager that this very plan makes cannot be asked yet. It is no
+// error: machine and instances may stand in one configuration, and the machine is to be replaced.
+func (c *connections) warnOfUnknown(err error, diags *diag.Diagnostics) {
+	if c.first("read") {
+		diags.AddWarning("Instances not refreshed", sentence(err.Error())+"\n\nThey are taken to be as the state says. Plan again after this apply: "+
+			"what a new manager does not have is made anew then. This is said once for all resources of this provider.")
+	}
 }
 
 // clearDoubt asks about a create that nobody answered, before its instance is taken for this resource's. It must be done here:

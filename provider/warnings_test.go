@@ -146,6 +146,27 @@ func TestUnknownProviderConfiguration(t *testing.T) {
 			t.Errorf("with an unknown %s the manager was asked: %q", name, f.manager.calls)
 		}
 	}
+	state, diags := known.apply(t.Context(), nil, b.resource(nil))
+	known.must(nil, diags)
+	for _, name := range []string{"manager_url", "token"} {
+		r := newRPC(t, env, values{name: unknownText()})
+		asked := f.manager.seen("")
+		after, diags := r.read(state)
+		mustSay(t, diags, "W Instances not refreshed: The provider's "+name+" cannot be used: it is known only after apply.")
+		if !after.Equal(state) {
+			t.Errorf("the state is %s, was %s", after, state)
+		}
+		_, diags = r.read(state)
+		mustBeSilent(t, diags) // it is said once
+		_, diags = r.importByIdentity(t.Context(), "srv")
+		mustSay(t, diags, "E Unable to read instance: The provider's "+name+" cannot be used")
+		if n := f.manager.seen("") - asked; n != 0 {
+			t.Errorf("with an unknown %s the manager was asked %d times", name, n)
+		}
+	}
+	_, diags = newRPC(t, env, values{}).change(t.Context(), held{state: state}, nil)
+	known.must(nil, diags)
+	agentCalls := f.agent.seen("")
 	for _, name := range []string{"agent_token", "agent_tokens"} {
 		value := unknownText()
 		if name == "agent_tokens" {
@@ -154,7 +175,7 @@ func TestUnknownProviderConfiguration(t *testing.T) {
 		r := newRPC(t, env, values{name: value})
 		_, diags := r.apply(t.Context(), nil, b.resource(nil))
 		mustSay(t, diags, "E Unable to create instance: ")
-		if f.agent.seen("") != 0 || len(f.instances) != 0 {
+		if f.agent.seen("") != agentCalls || len(f.instances) != 0 {
 			t.Errorf("with an unknown %s there were calls %q, %q", name, f.agent.calls, f.manager.calls)
 		}
 	}
