@@ -155,12 +155,7 @@ func (r *instanceResource) Schema(ctx context.Context, _ resource.SchemaRequest,
 					"Set it and apply before you destroy, or set `force_destroy` in the provider block, which needs no apply. Left out: as the provider says.",
 				Optional: true,
 			},
-			"timeouts": timeouts.Attributes(ctx, timeouts.Opts{
-				Create: true, Update: true, Delete: true,
-				CreateDescription: "How long a create may take, all retries included, such as `90s`. Default `5m`.",
-				UpdateDescription: "How long an update may take, all retries included. Default `5m`.",
-				DeleteDescription: "How long a destroy may take, all retries included. Default `2m`.",
-			}),
+			"timeouts":     timeoutsSchema(ctx),
 			"id":           schema.StringAttribute{Computed: true, MarkdownDescription: "The same as `server_id`."},
 			"rathole_port": schema.Int64Attribute{Computed: true, MarkdownDescription: "Control port: where the instance's rathole server accepts its client."},
 			"endpoints":    schema.MapAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "What players dial, `host:port`, by service."},
@@ -180,6 +175,18 @@ func (r *instanceResource) Schema(ctx context.Context, _ resource.SchemaRequest,
 			},
 		},
 	}
+}
+
+// timeoutsSchema is how long each operation may take. The framework's attribute has no description of its own.
+func timeoutsSchema(ctx context.Context) schema.Attribute {
+	a := timeouts.Attributes(ctx, timeouts.Opts{
+		Create: true, Update: true, Delete: true,
+		CreateDescription: "How long a create may take, all retries included, such as `90s`. Default `5m`.",
+		UpdateDescription: "How long an update may take, all retries included. Default `5m`.",
+		DeleteDescription: "How long a destroy may take, all retries included. Default `2m`.",
+	}).(schema.SingleNestedAttribute)
+	a.MarkdownDescription = "How long to try before an operation fails: a service that does not answer, and a tunnel that does not stand yet, are waited for. A change touches no tunnel."
+	return a
 }
 
 const statusText = "As of the last refresh: `inactive` (the server never had a client), `healthy`, `degraded` (some port is missing), `down` or `disabled`."
