@@ -18,7 +18,8 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/testkit/markdown"
 )
 
-// gettingStarted shows examples as they are, each of which is applied by the test of its own directory.
+// gettingStarted shows examples as they are, each of which is applied by the test of its own directory, and commands of
+// README.md, each of which is typed by that page's own test.
 func gettingStarted(t *testing.T, _, page string) {
 	tests, err := os.ReadFile("../../examples/examples_test.go")
 	if err != nil {
@@ -32,17 +33,26 @@ func gettingStarted(t *testing.T, _, page string) {
 		}
 		applied[strings.TrimSpace(string(text))] = found[1]
 	}
-	shown := 0
+	typed := map[string]bool{}
+	for _, s := range markdown.Read(t, "../../README.md") {
+		for _, b := range s.Blocks {
+			typed[b.Text] = b.Language == "sh"
+		}
+	}
+	shown := map[string]int{}
 	for _, s := range markdown.Read(t, page) {
 		for _, b := range s.Blocks {
-			shown++
-			if b.Language != "terraform" || applied[strings.TrimSpace(b.Text)] == "" {
-				t.Errorf("%s, line %d: no test applies this:\n%s", page, b.Line, b.Text)
+			shown[b.Language]++
+			switch {
+			case b.Language == "terraform" && applied[strings.TrimSpace(b.Text)] != "":
+			case b.Language == "sh" && typed[b.Text]:
+			default:
+				t.Errorf("%s, line %d: no test runs this:\n%s", page, b.Line, b.Text)
 			}
 		}
 	}
-	if shown < 3 {
-		t.Errorf("only %d blocks in %s", shown, page)
+	if shown["terraform"] < 3 || shown["sh"] < 5 {
+		t.Errorf("only these blocks are in %s: %v", page, shown)
 	}
 }
 
