@@ -35,7 +35,7 @@ const (
 // Flags are the settings that both programs have. There is no flag for the token: an argument is seen by every user of
 // the machine. RATHOLE_TOKEN or a file has it.
 type Flags struct {
-	TokenFile  string `help:"File that holds the API token (else RATHOLE_TOKEN, else one is generated in the state directory)." env:"RATHOLE_TOKEN_FILE" type:"path" placeholder:"FILE"`
+	TokenFile  string `help:"File that holds the API token. RATHOLE_TOKEN goes before it; without both, one is generated in the state directory." env:"RATHOLE_TOKEN_FILE" type:"path" placeholder:"FILE"`
 	NoAuth     bool   `help:"Answer everybody, without a token. For laptops and tests." env:"RATHOLE_NO_AUTH"`
 	TLSCert    string `help:"PEM certificate of the API; with --tls-key it speaks HTTPS." env:"RATHOLE_TLS_CERT" type:"path" placeholder:"FILE"`
 	TLSKey     string `help:"PEM key of the API." env:"RATHOLE_TLS_KEY" type:"path" placeholder:"FILE"`
