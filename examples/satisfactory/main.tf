@@ -1,5 +1,5 @@
-# A Satisfactory dedicated server in a container of the host. The server tells its players the port that it listens on, so
-# the public ports must be the local ones: that is what game_port and beacon_port give.
+# A Satisfactory dedicated server in a container of the host. The server tells its players the port of its reliable
+# messaging, so the public port must be the local one: that is what game_port and beacon_port give.
 
 terraform {
   required_providers {
