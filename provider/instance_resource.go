@@ -99,7 +99,7 @@ func (r *instanceResource) Schema(ctx context.Context, _ resource.SchemaRequest,
 				Validators: []validator.String{stringvalidator.RegexMatches(regexp.MustCompile(rathole.ServerIDPattern),
 					"must be a letter or digit followed by up to 63 letters, digits, - or _")},
 			},
-			"game_port":   port("Port of the service `game`, TCP and UDP, the same number on both sides. Either this or `services`."),
+			"game_port":   port("Port of the service `game`, TCP and UDP, the same number on both sides, outside the manager's control ports. Either this or `services`."),
 			"beacon_port": beacon,
 			"probe": schema.StringAttribute{
 				MarkdownDescription: "How the service `game` is asked whether players reach it: `tcp`, `satisfactory`, `a2s`, `minecraft` or `bedrock`; see `services`. " +
@@ -205,7 +205,7 @@ func serviceSchema() schema.NestedAttributeObject {
 			Required:            true, Validators: []validator.Int64{int64validator.Between(1, 65535)},
 		},
 		"public_port": schema.Int64Attribute{
-			MarkdownDescription: "Port for players on the manager's machine. Left out: the manager chooses one, and keeps it.",
+			MarkdownDescription: "Port for players on the manager's machine, outside its control ports (10000-20000 unless told otherwise). Left out: the manager chooses one, and keeps it.",
 			Optional:            true, Computed: true, Validators: []validator.Int64{int64validator.Between(1, 65535)},
 		},
 		"local_host": schema.StringAttribute{
