@@ -109,6 +109,13 @@ func TestLinkedFilesExist(t *testing.T) {
 				t.Errorf("%s: %v", s.Title, err)
 			}
 		}
+		for _, b := range s.Blocks {
+			for _, path := range regexp.MustCompile(`\bpackaging/[\w./-]+`).FindAllString(b.Text, -1) {
+				if _, err := os.Stat(path); err != nil {
+					t.Errorf("%s, line %d: %v", s.Title, b.Line, err)
+				}
+			}
+		}
 	}
 }
 
