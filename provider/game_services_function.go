@@ -36,7 +36,7 @@ func (gameServicesFunction) Definition(_ context.Context, _ function.DefinitionR
 		Summary: "The ports that a game's server has for its players",
 		MarkdownDescription: "Returns the services of a well-known game as it comes, for the attribute `services` of `rathole_instance`. The manager chooses the " +
 			"public ports; add `public_port` where players or the game expect a certain one, outside the manager's control ports. Ports for administrators, such as RCON, are left out: " +
-			"they do not belong on the internet.\n\n" + gameTable(),
+			"they do not belong on the internet. Needs Terraform 1.8 or later.\n\n" + gameTable(),
 		Parameters: []function.Parameter{function.StringParameter{
 			Name: "name", MarkdownDescription: "The game's name, from the table: " + strings.Join(gameNames(), ", ") + ".",
 		}},

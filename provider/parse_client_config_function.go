@@ -44,7 +44,7 @@ func (parseClientConfigFunction) Definition(_ context.Context, _ function.Defini
 		Summary: "What a rathole client's TOML says, without its secrets",
 		MarkdownDescription: "Reads the config of a rathole client, such as the one that many servers share today, and returns where it dials and what it forwards: " +
 			"`remote_host`, `remote_port`, `transport` and `services`, by name, each with `protocol`, `local_host` and `local_port`. Tokens and keys are not " +
-			"in the result. A config that rathole would refuse is an error that names the key and the line.",
+			"in the result. A config that rathole would refuse is an error that names the key and the line. Needs Terraform 1.8 or later.",
 		Parameters: []function.Parameter{function.StringParameter{Name: "toml", MarkdownDescription: "The text of the config: `file(\"client.toml\")`."}},
 		Return:     function.ObjectReturn{AttributeTypes: parsedConfigTypes()},
 	}
