@@ -91,6 +91,12 @@ func (r *rpc) importByIdentity(ctx context.Context, id string) (held, []*tfproto
 	return r.imported(ctx, &tfprotov6.ImportResourceStateRequest{TypeName: "rathole_instance", Identity: r.identityOf(id)})
 }
 
+// importByID imports an instance, as `terraform import` does.
+func (r *rpc) importByID(ctx context.Context, id string) (held, []*tfprotov6.Diagnostic) {
+	r.t.Helper()
+	return r.imported(ctx, &tfprotov6.ImportResourceStateRequest{TypeName: "rathole_instance", ID: id})
+}
+
 func (r *rpc) imported(ctx context.Context, req *tfprotov6.ImportResourceStateRequest) (held, []*tfprotov6.Diagnostic) {
 	r.t.Helper()
 	resp, err := r.ImportResourceState(ctx, req)

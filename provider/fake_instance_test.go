@@ -84,9 +84,9 @@ func sameSpec(a, b api.Instance) bool {
 	return reflect.DeepEqual(strip(a), strip(b))
 }
 
-// withoutProbe is what the client's config is made from.
-func withoutProbe(i api.Instance) api.Instance {
-	i.Probe, i.Services = "", maps.Clone(i.Services)
+// tunnelOf is what the client's config is made from: probes and labels are the manager's alone.
+func tunnelOf(i api.Instance) api.Instance {
+	i.Probe, i.Labels, i.Services = "", nil, maps.Clone(i.Services)
 	for name, s := range i.Services {
 		s.Probe = ""
 		i.Services[name] = s

@@ -85,7 +85,7 @@ func (f *fake) update(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !r.URL.Query().Has("dry_run") && !sameSpec(next, old.Instance) {
-		same := sameSpec(withoutProbe(next), withoutProbe(old.Instance))
+		same := sameSpec(tunnelOf(next), tunnelOf(old.Instance))
 		next.Revision++
 		old.Instance = next
 		if !same {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
 )
@@ -53,7 +54,7 @@ func (m *matrix) mustStop(calls []seenCall, at int, made []seenCall, diags []*tf
 	}
 }
 
-var nextStep = regexp.MustCompile(`(?i)apply again|plan again|run terraform again|destroy it again|destroy again|terraform import`)
+var nextStep = regexp.MustCompile(`(?i)choose another port|apply again|plan again|run terraform again|destroy it again|destroy again|terraform import`)
 
 // mustExplain checks an error: whose half, at which step, and what to do.
 func (m *matrix) mustExplain(service *fakeService, diags []*tfprotov6.Diagnostic) {
@@ -63,7 +64,8 @@ func (m *matrix) mustExplain(service *fakeService, diags []*tfprotov6.Diagnostic
 			continue
 		}
 		who := strings.Contains(d.Detail, service.URL) || m.interrupted // whoever was asked when the interruption came
-		if !strings.HasPrefix(d.Summary, "Unable to ") || !who || !nextStep.MatchString(d.Detail) {
+		what := strings.HasPrefix(d.Summary, "Unable to ") || d.Summary == "Port not available"
+		if !what || !who || !nextStep.MatchString(d.Detail) {
 			m.t.Errorf("it does not say who failed (%s), at what, and what next: %q", service.URL, d.Summary+": "+d.Detail)
 		}
 	}
@@ -110,6 +112,25 @@ func (m *matrix) mustTellOf(agents []string, url, said string) {
 		if a != url && !told {
 			m.t.Errorf("%s has a client that neither the state (%q) nor the message tells of: %q", a, url, said)
 		}
+	}
+}
+
+// mustTellOwner checks what is made of a port that is taken: its owner is named, at the port's attribute, unless it was worth
+// waiting and the port became free. An instance is waited for, which may let go of it in this very apply, and a program is not.
+func (m *matrix) mustTellOwner(f matrixFault, route string, reach reach, fired []seenCall, diags []*tfprotov6.Diagnostic) {
+	m.t.Helper()
+	dry := strings.HasPrefix(route, "dry ")
+	told := slices.ContainsFunc(diags, func(d *tfprotov6.Diagnostic) bool {
+		at := tftypes.NewAttributePath().WithAttributeName("game_port")
+		return strings.Contains(d.Detail, "held by "+f.owner) && d.Attribute.Equal(at) && failed([]*tfprotov6.Diagnostic{d}) == (!dry || !f.passes)
+	})
+	if told != (dry || reach == always) {
+		m.t.Errorf("that %s holds the port is told: %t, %q", f.owner, told, summaries(diags))
+	}
+	waited, patience := fired[len(fired)-1].at.Sub(fired[0].at), m.server.provider.limits.portWait
+	waits := f.passes && reach == always && !dry
+	if (waits && (waited < patience-maxPause || waited > patience+2*maxPause)) || (!f.passes || dry) && len(fired) > 1 {
+		m.t.Errorf("asked for the port of %s %d times in %s", f.owner, len(fired), waited)
 	}
 }
 
@@ -177,7 +198,7 @@ func (m *matrix) mustConverge(h held) {
 	r := m.run(nil)
 	var diags, more []*tfprotov6.Diagnostic
 	if m.act == imports && h.state.IsNull() {
-		if h, diags = r.importByIdentity(ctx, matrixID); failed(diags) && strings.Contains(summaries(diags)[0], "there is none") {
+		if h, diags = m.imported(ctx, r); failed(diags) && strings.Contains(summaries(diags)[0], "there is none") {
 			h = r.nothing()
 		}
 	} else {

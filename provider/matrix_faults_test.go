@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 
 	"github.com/satishost/terraform-provider-rathole/internal/api"
@@ -31,7 +32,13 @@ func (r reach) String() string { return [...]string{"once", "a while", "always",
 type matrixFault struct {
 	fault
 	reaches []reach
-	passes  bool // trying again helps, if it does not last
+	passes  bool   // trying again helps, if it does not last
+	owner   string // of the port that is taken; such a fault befalls only those who ask for ports
+}
+
+func (f matrixFault) befalls(route string) bool {
+	route = strings.TrimPrefix(route, "dry ")
+	return f.owner == "" || route == createRoute || route == updateRoute
 }
 
 // faults are all ways; interrupt ends the operation's context, and gone removes what the service has.
@@ -48,24 +55,34 @@ func faults(s *fakeService, interrupt, gone func()) map[string]matrixFault {
 			_, _ = w.Write([]byte(body))
 		}
 	}
+	taken := func(owner api.PortOwner) fault {
+		return fault{answer: func(w http.ResponseWriter) {
+			answerProblem(w, &api.Problem{
+				Status: 409, Code: api.CodePortInUse, Detail: "port 30000/tcp is held by " + owner.ServerID + owner.Program + ": choose another port", Owner: &owner,
+				Errors: []api.FieldError{{Location: "body.game_port", Message: "in use"}},
+			})
+		}}
+	}
 	return map[string]matrixFault{
-		"refused":               {fault{dial: errRefused}, []reach{once, awhile, always}, true},
-		"untrusted":             {fault{dial: errUntrusted}, lasting, false},
-		"cut":                   {fault{cut: true}, []reach{once}, true},
-		"lost":                  {fault{lost: true}, all, true},
-		"hang":                  {fault{hang: true}, all, true},
-		"gone":                  {fault{before: gone}, []reach{once}, false},
-		"proxy's 404":           {fault{answer: page(404, "text/html", "<h1>Not Found</h1>")}, lasting, false},
-		"conflict":              {fault{status: 409, code: conflict.code}, lasting, false},
-		"429":                   {fault{status: 429, code: "slow_down", retry: "1"}, some, true},
-		"429 for an hour":       {fault{status: 429, code: "slow_down", retry: "3600"}, lasting, false},
-		"internal":              {fault{status: 500, code: api.CodeInternal}, lasting, false},
-		"proxy's 502":           {fault{answer: page(502, "text/html", "<h1>Bad Gateway</h1>")}, []reach{once, awhile, always}, true},
-		"loading":               {fault{status: 503, code: api.CodeNotReady}, []reach{once}, true},
-		"garbage":               {fault{garbage: true}, lasting, false},
-		"stranger's page":       {fault{answer: page(200, "text/html", "<h1>Welcome</h1>")}, []reach{always, dead}, false},
-		"stranger's JSON":       {fault{answer: page(200, "application/json", `{"status":"ok"}`)}, lasting, false},
-		"interrupted":           {fault{before: interrupt, hang: true}, []reach{once}, false},
-		"interrupted when done": {fault{after: interrupt, lost: true}, []reach{once}, false},
+		"refused":               {fault: fault{dial: errRefused}, reaches: []reach{once, awhile, always}, passes: true},
+		"untrusted":             {fault: fault{dial: errUntrusted}, reaches: lasting},
+		"cut":                   {fault: fault{cut: true}, reaches: []reach{once}, passes: true},
+		"lost":                  {fault: fault{lost: true}, reaches: all, passes: true},
+		"hang":                  {fault: fault{hang: true}, reaches: all, passes: true},
+		"gone":                  {fault: fault{before: gone}, reaches: []reach{once}},
+		"proxy's 404":           {fault: fault{answer: page(404, "text/html", "<h1>Not Found</h1>")}, reaches: lasting},
+		"conflict":              {fault: fault{status: 409, code: conflict.code}, reaches: lasting},
+		"port of an instance":   {fault: taken(api.PortOwner{Kind: api.OwnerInstance, ServerID: "another"}), reaches: []reach{once, awhile, always}, passes: true, owner: "another"},
+		"port of a program":     {fault: taken(api.PortOwner{Kind: api.OwnerProgram, Program: "nginx"}), reaches: lasting, owner: "nginx"},
+		"429":                   {fault: fault{status: 429, code: "slow_down", retry: "1"}, reaches: some, passes: true},
+		"429 for an hour":       {fault: fault{status: 429, code: "slow_down", retry: "3600"}, reaches: lasting},
+		"internal":              {fault: fault{status: 500, code: api.CodeInternal}, reaches: lasting},
+		"proxy's 502":           {fault: fault{answer: page(502, "text/html", "<h1>Bad Gateway</h1>")}, reaches: []reach{once, awhile, always}, passes: true},
+		"loading":               {fault: fault{status: 503, code: api.CodeNotReady}, reaches: []reach{once}, passes: true},
+		"garbage":               {fault: fault{garbage: true}, reaches: lasting},
+		"stranger's page":       {fault: fault{answer: page(200, "text/html", "<h1>Welcome</h1>")}, reaches: []reach{always, dead}},
+		"stranger's JSON":       {fault: fault{answer: page(200, "application/json", `{"status":"ok"}`)}, reaches: lasting},
+		"interrupted":           {fault: fault{before: interrupt, hang: true}, reaches: []reach{once}},
+		"interrupted when done": {fault: fault{after: interrupt, lost: true}, reaches: []reach{once}},
 	}
 }

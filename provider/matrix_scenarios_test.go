@@ -22,6 +22,13 @@ const (
 	matrixTotal = 8 * time.Minute // what any operation may take: its own 5 min, the undo, the looks for causes, and one call
 )
 
+// Routes that only the matrix names.
+const (
+	waitRoute       = "wait " + getRoute
+	logsRoute       = "GET /api/instances/{id}/logs"
+	clientLogsRoute = "GET /api/rathole/clients/{id}/logs"
+)
+
 var (
 	simple  = values{"server_id": text(matrixID), "game_port": number(30000), "agent_url": text(firstAgent), "timeouts": patience()}
 	resized = simple.with(values{"game_port": number(30001)})
@@ -62,6 +69,7 @@ type scenario struct {
 	lost   bool          // and of which the state was lost
 	harm   func(*matrix) // what went wrong since; mended by matrix.mend, if it can be
 	act    act
+	byID   bool     // an import by id, and not by identity
 	after  values   // what is applied, or holds after the operation; nil: nothing exists
 	fails  bool     // whether harm makes it fail, as it shall
 	only   []string // the routes at which faults are tried; empty: all. What other scenarios try is not tried again.
@@ -79,15 +87,16 @@ func scenarios() map[string]scenario {
 		"create":                  {act: applies, after: simple},
 		"create with chosen port": {act: applies, after: query(), only: []string{createRoute}},
 		"create of server half":   {act: applies, after: alone, only: []string{createRoute}},
-		"create of what is there": {before: simple, lost: true, act: applies, after: simple, only: []string{createRoute, getClientRoute, configureRoute}},
-		"create refused by agent": {harm: refuses(configureRoute), act: applies, after: simple, fails: true, only: []string{deleteRoute}},
+		"create of what is there": {before: simple, lost: true, act: applies, after: simple, only: []string{createRoute, getClientRoute, configRoute, configureRoute, waitRoute}},
+		"create refused by agent": {harm: refuses(configureRoute), act: applies, after: simple, fails: true, only: []string{createRoute, deleteRoute}},
 		"create without tunnel": {
-			harm: func(m *matrix) { m.fake.deaf = true }, act: applies, after: simple, fails: true, only: []string{stopRoute, deleteRoute, getRoute},
+			harm: func(m *matrix) { m.fake.deaf = true }, act: applies, after: simple, fails: true,
+			only: []string{waitRoute, getRoute, getClientRoute, logsRoute, clientLogsRoute, stopRoute, deleteRoute},
 		},
 		"refresh":          {before: simple, act: refreshes, after: simple},
 		"update":           {before: simple, act: applies, after: resized},
-		"update of labels": {before: simple, act: applies, after: labeled, only: []string{updateRoute}},
-		"disable":          {before: simple, act: applies, after: off, only: []string{updateRoute, stopRoute}},
+		"update of labels": {before: simple, act: applies, after: labeled},
+		"disable":          {before: simple, act: applies, after: off},
 		"move":             {before: simple, act: applies, after: moved, away: firstAgent},
 		"move from dead agent": {
 			before: simple, harm: dead, act: applies, after: moved, away: firstAgent, only: []string{rotateRoute, updateRoute, configureRoute},
@@ -95,15 +104,17 @@ func scenarios() map[string]scenario {
 		"repair of server half": {before: simple, harm: func(m *matrix) {
 			m.gone(m.fake.manager)
 			m.held, _ = m.run(nil).refresh(m.t.Context(), m.held)
-		}, act: applies, after: simple, only: []string{updateRoute, createRoute, configRoute}},
+		}, act: applies, after: simple, only: []string{updateRoute, createRoute, configRoute, configureRoute, waitRoute}},
 		"repair of client half": {before: simple, harm: func(m *matrix) {
 			m.gone(m.fake.agent.fakeService)
 			m.held, _ = m.run(nil).refresh(m.t.Context(), m.held)
-		}, act: applies, after: simple, only: []string{configRoute, configureRoute}},
+		}, act: applies, after: simple, only: []string{updateRoute, configRoute, configureRoute, waitRoute}},
 		"destroy":                 {before: simple, act: destroys},
-		"destroy of server half":  {before: alone, act: destroys, only: []string{"none: it is killed only"}},
+		"destroy of server half":  {before: alone, act: destroys},
+		"destroy by force":        {before: forced, act: destroys, away: firstAgent, only: []string{stopRoute}},
 		"destroy with dead agent": {before: forced, harm: dead, act: destroys, away: firstAgent, only: []string{deleteRoute}},
 		"import":                  {before: simple, lost: true, act: imports, after: simple},
+		"import by id":            {before: simple, lost: true, act: imports, byID: true, after: simple},
 	}
 }
 
@@ -177,9 +188,17 @@ func (m *matrix) operate(ctx context.Context, r *rpc) (held, []*tfprotov6.Diagno
 	case destroys:
 		return r.change(ctx, m.held, nil)
 	case imports:
-		return r.importByIdentity(ctx, matrixID)
+		return m.imported(ctx, r)
 	}
 	return r.change(ctx, m.held, m.after)
+}
+
+func (m *matrix) imported(ctx context.Context, r *rpc) (held, []*tfprotov6.Diagnostic) {
+	m.t.Helper()
+	if m.byID {
+		return r.importByID(ctx, matrixID)
+	}
+	return r.importByIdentity(ctx, matrixID)
 }
 
 // gone removes what a service has, behind everybody's back.

@@ -14,7 +14,7 @@ import (
 )
 
 // matrixLeast is a floor under the number of cases: a matrix that has lost a dimension must not pass.
-const matrixLeast = 1250
+const matrixLeast = 1800
 
 // TestMatrix lets every call of every operation go wrong in every way, and kills the provider between any two calls. The
 // calls are those of the operation in health, so one that is added to the provider is covered by itself.
@@ -30,6 +30,11 @@ func TestMatrix(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				calls := inHealth(t, s)
+				for _, route := range s.only {
+					if !slices.ContainsFunc(calls, func(c seenCall) bool { return c.route == route }) {
+						t.Errorf("it makes no call of %s", route)
+					}
+				}
 				for n := range len(calls) + 1 {
 					t.Run(fmt.Sprintf("killed after %d calls", n), func(t *testing.T) {
 						t.Parallel()
@@ -42,6 +47,9 @@ func TestMatrix(t *testing.T) {
 						continue // the same route again, or one that other scenarios try
 					}
 					for kind, f := range faults(&fakeService{name: c.service}, nil, nil) {
+						if !f.befalls(c.route) {
+							continue
+						}
 						for _, reach := range f.reaches {
 							t.Run(fmt.Sprintf("%s at %s %s %s", kind, c.service, strings.ReplaceAll(c.route, "/", "."), reach), func(t *testing.T) {
 								t.Parallel()
@@ -159,8 +167,14 @@ func (m *matrix) faulty(calls []seenCall, at int, kind string, reach reach) {
 	if f.passes && (reach == once || patient) && failed(diags) != m.fails {
 		t.Errorf("trying again would have helped; it says %q", summaries(diags))
 	}
+	if f.status != 0 && !f.passes && f.retry == "" && calls[at].changes() && !failed(diags) {
+		t.Errorf("a change was refused for good, and it goes on as if it were done: %q", summaries(diags))
+	}
 	if f.retry == "3600" && (len(fired) > 1 || took > 2*time.Minute && !m.fails) {
 		t.Errorf("left alone for an hour it shall be: asked %d times in %s", len(fired), took)
+	}
+	if f.owner != "" {
+		m.mustTellOwner(f, route, reach, fired, diags)
 	}
 	for i := range fired[1:] {
 		if pause := fired[i+1].at.Sub(fired[i].at); f.retry == "1" && reach == always && pause < time.Second {
