@@ -30,12 +30,15 @@ func TestForceDestroy(t *testing.T) {
 			t.Parallel()
 			f := newFake(t)
 			b := f.backend()
-			r := newRPC(t, nil, values{"manager_url": text(b.ManagerURL), "token": text(fakeToken), "force_destroy": tt.provider})
+			run := func() *rpc { // one run of Terraform
+				return newRPC(t, nil, values{"manager_url": text(b.ManagerURL), "token": text(fakeToken), "force_destroy": tt.provider})
+			}
+			r := run()
 			config := b.resource(values{"force_destroy": tt.resource, "timeouts": shortTimeouts(r)})
 			h, diags := r.change(t.Context(), r.nothing(), config)
 			mustBeSilent(t, diags)
 			f.agent.fail("*", fault{cut: true})
-			h, diags = r.change(t.Context(), h, nil)
+			h, diags = run().change(t.Context(), h, nil)
 			if h.state.IsNull() != tt.destroys || (len(f.instances) == 0) != tt.destroys {
 				t.Fatalf("destroyed: %t, %q", h.state.IsNull(), summaries(diags))
 			}
@@ -64,7 +67,7 @@ func TestForceDestroyHeedsALiveAgent(t *testing.T) {
 			h, diags := r.change(t.Context(), r.nothing(), config)
 			mustBeSilent(t, diags)
 			f.agent.fail(stopRoute, fault{status: status, code: code})
-			h, diags = r.change(t.Context(), h, nil)
+			h, diags = b.rpc(t).change(t.Context(), h, nil)
 			mustSay(t, diags, "E Unable to stop client: ")
 			if !strings.Contains(diags[0].Detail, "The agent answers") {
 				t.Errorf("the way out is not told: %s", diags[0].Detail)
@@ -74,7 +77,7 @@ func TestForceDestroyHeedsALiveAgent(t *testing.T) {
 			}
 			b.mustHave(t, 1, 1)
 			f.agent.mend()
-			_, diags = r.change(t.Context(), h, nil)
+			_, diags = b.rpc(t).change(t.Context(), h, nil)
 			mustBeSilent(t, diags)
 		})
 	}
