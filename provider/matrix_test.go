@@ -114,15 +114,15 @@ func (m *matrix) killed(n int64) {
 	m.t.Helper()
 	ctx, cancel := context.WithCancel(m.t.Context())
 	defer cancel()
-	died := false
-	r := m.run(&life{n, func() { died = true; cancel() }})
+	var died atomic.Bool // it may ask both halves at once
+	r := m.run(&life{n, func() { died.Store(true); cancel() }})
 	before := len(m.fake.log.since(0))
 	done, _ := m.operate(ctx, r)
 	// How often a dead service is asked until it is given up is left to chance, so it may have made fewer calls than in health.
-	if made := int64(len(m.fake.log.since(before))); !died && made > n {
+	if made := int64(len(m.fake.log.since(before))); !died.Load() && made > n {
 		m.t.Errorf("not killed after %d of %d calls", n, made)
 	}
-	if !died {
+	if !died.Load() {
 		m.held = done // its answer arrived
 	}
 	if m.act == imports {
