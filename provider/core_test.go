@@ -52,27 +52,48 @@ func (r *rpc) change(ctx context.Context, h held, config values) (held, []*tfpro
 		made, more := r.change(ctx, gone, config)
 		return made, append(diags, more...)
 	}
-	was := r.dynamic(r.schema, h.state)
-	planned, wanted, private := tftypes.NewValue(r.schema, nil), tftypes.NewValue(r.schema, nil), h.private
-	var said []*tfprotov6.Diagnostic
-	if config != nil {
-		wanted = r.object(config)
-		prior := &h.state
-		if h.state.IsNull() {
-			prior = nil
-		}
-		resp := r.planned(ctx, prior, config, h)
-		if said = resp.Diagnostics; failed(said) || ctx.Err() != nil {
-			return h, said
-		}
-		planned, private = r.decode(resp.PlannedState), resp.PlannedPrivate
-		if planned.Equal(h.state) {
-			return h, said
-		}
+	p, said := r.intend(ctx, h, config)
+	if p == nil {
+		return h, said
 	}
+	next, diags := r.carryOut(ctx, h, *p)
+	return next, append(said, diags...)
+}
+
+// intent is a plan that is not applied yet.
+type intent struct {
+	planned, wanted tftypes.Value // null: nothing
+	private         []byte
+}
+
+// intend plans a change of what is held to a configuration, nil for none; nil if the plan failed or is empty.
+func (r *rpc) intend(ctx context.Context, h held, config values) (*intent, []*tfprotov6.Diagnostic) {
+	r.t.Helper()
+	if config == nil {
+		nothing := tftypes.NewValue(r.schema, nil)
+		return &intent{nothing, nothing, h.private}, nil
+	}
+	prior := &h.state
+	if h.state.IsNull() {
+		prior = nil
+	}
+	resp := r.planned(ctx, prior, config, h)
+	if failed(resp.Diagnostics) || ctx.Err() != nil {
+		return nil, resp.Diagnostics
+	}
+	p := &intent{r.decode(resp.PlannedState), r.object(config), resp.PlannedPrivate}
+	if p.planned.Equal(h.state) {
+		return nil, resp.Diagnostics
+	}
+	return p, resp.Diagnostics
+}
+
+// carryOut applies a plan.
+func (r *rpc) carryOut(ctx context.Context, h held, p intent) (held, []*tfprotov6.Diagnostic) {
+	r.t.Helper()
 	resp, err := r.ApplyResourceChange(ctx, &tfprotov6.ApplyResourceChangeRequest{
-		TypeName: "rathole_instance", PriorState: was, PlannedState: r.dynamic(r.schema, planned), Config: r.dynamic(r.schema, wanted), PlannedPrivate: private,
-		PlannedIdentity: h.identity,
+		TypeName: "rathole_instance", PriorState: r.dynamic(r.schema, h.state), PlannedState: r.dynamic(r.schema, p.planned),
+		Config: r.dynamic(r.schema, p.wanted), PlannedPrivate: p.private, PlannedIdentity: h.identity,
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -82,7 +103,7 @@ func (r *rpc) change(ctx context.Context, h held, config values) (held, []*tfpro
 	if !h.state.IsNull() && failed(resp.Diagnostics) {
 		next.tainted = h.tainted
 	}
-	return next, append(said, resp.Diagnostics...)
+	return next, resp.Diagnostics
 }
 
 // importByIdentity imports an instance, and reads it.

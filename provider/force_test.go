@@ -89,7 +89,7 @@ func TestForceDestroyWaitsForAStop(t *testing.T) {
 	schemaTypes() // outside of any bubble
 	bubble(t, scenario{before: forced, act: destroys}, func(m *matrix) {
 		m.fake.agent.fail(stopRoute, fault{before: func() { time.Sleep(5 * time.Second) }}) // in virtual time
-		h, diags := m.operate(m.t.Context(), m.run(nil))
+		h, diags := m.operate(m.t.Context(), m.run(nil), false)
 		mustBeSilent(m.t, diags)
 		if !h.state.IsNull() {
 			m.t.Errorf("the state is %s", h.state)

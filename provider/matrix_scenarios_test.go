@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -73,6 +74,7 @@ type scenario struct {
 	after  values   // what is applied, or holds after the operation; nil: nothing exists
 	fails  bool     // whether harm makes it fail, as it shall
 	only   []string // the routes at which faults are tried; empty: all. What other scenarios try is not tried again.
+	shared *shared  // with the other cases; nil: there are none
 	away   string   // the agent that harm has taken away: a client may stay there, which must be told
 }
 
@@ -146,20 +148,33 @@ func newMatrix(t *testing.T, server *matrixServer, s scenario) *matrix {
 	t.Helper()
 	m := &matrix{scenario: s, t: t, server: server}
 	m.fake, m.connect = newPipedFake(t)
-	r := m.run(nil)
-	m.held = r.nothing()
-	if s.before != nil {
-		var diags []*tfprotov6.Diagnostic
-		m.held, diags = r.change(t.Context(), m.held, s.before)
-		mustBeSilent(t, diags)
-	}
-	if s.lost {
-		m.held = r.nothing()
-	}
+	m.begin()
 	if s.harm != nil {
 		s.harm(m)
 	}
 	return m
+}
+
+// begin applies what was applied earlier, or takes it over from the case that did.
+func (m *matrix) begin() {
+	m.t.Helper()
+	resource, _ := schemaTypes()
+	m.held = held{state: tftypes.NewValue(resource, nil)}
+	switch {
+	case m.before == nil:
+	case m.shared != nil && m.shared.begin != nil:
+		m.enter(m.shared.begin)
+	default:
+		var diags []*tfprotov6.Diagnostic
+		m.held, diags = m.run(nil).change(m.t.Context(), m.held, m.before)
+		mustBeSilent(m.t, diags)
+		if m.shared != nil {
+			m.shared.begin = m.world(m.held)
+		}
+	}
+	if m.lost {
+		m.held = held{state: tftypes.NewValue(resource, nil)}
+	}
 }
 
 // run begins a run of Terraform: a provider process, with the patience that users have; life says how many calls it lives
@@ -179,8 +194,9 @@ type life struct {
 	end   context.CancelFunc
 }
 
-// operate does what the scenario is about.
-func (m *matrix) operate(ctx context.Context, r *rpc) (held, []*tfprotov6.Diagnostic) {
+// operate does what the scenario is about. One that goes wrong only after the plan may begin with that of the operation in health,
+// as `terraform apply` does with a saved one.
+func (m *matrix) operate(ctx context.Context, r *rpc, planned bool) (held, []*tfprotov6.Diagnostic) {
 	m.t.Helper()
 	switch m.act {
 	case refreshes:
@@ -190,7 +206,11 @@ func (m *matrix) operate(ctx context.Context, r *rpc) (held, []*tfprotov6.Diagno
 	case imports:
 		return m.imported(ctx, r)
 	}
-	return r.change(ctx, m.held, m.after)
+	if !planned || m.shared == nil {
+		return r.change(ctx, m.held, m.after)
+	}
+	next, diags := r.carryOut(ctx, m.held, m.shared.plan)
+	return next, append(slices.Clone(m.shared.said), diags...)
 }
 
 func (m *matrix) imported(ctx context.Context, r *rpc) (held, []*tfprotov6.Diagnostic) {

@@ -29,6 +29,7 @@ func TestMatrix(t *testing.T) {
 		for name, s := range scenarios() {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
+				s.shared = &shared{}
 				calls := inHealth(t, s)
 				for _, route := range s.only {
 					if !slices.ContainsFunc(calls, func(c seenCall) bool { return c.route == route }) {
@@ -81,7 +82,11 @@ func inHealth(t *testing.T, s scenario) (calls []seenCall) {
 	t.Helper()
 	bubble(t, s, func(m *matrix) {
 		before := len(m.fake.log.since(0))
-		after, diags := m.operate(m.t.Context(), m.run(nil))
+		r := m.run(nil)
+		if m.act == applies {
+			m.shared.intend(m, r)
+		}
+		after, diags := m.operate(m.t.Context(), r, true)
 		calls = m.fake.log.since(before)
 		if failed(diags) != s.fails {
 			m.t.Fatalf("in health it says %q", summaries(diags))
@@ -117,7 +122,7 @@ func (m *matrix) killed(n int64) {
 	var died atomic.Bool // it may ask both halves at once
 	r := m.run(&life{n, func() { died.Store(true); cancel() }})
 	before := len(m.fake.log.since(0))
-	done, _ := m.operate(ctx, r)
+	done, _ := m.operate(ctx, r, false)
 	// How often a dead service is asked until it is given up is left to chance, so it may have made fewer calls than in health.
 	if made := int64(len(m.fake.log.since(before))); !died.Load() && made > n {
 		m.t.Errorf("not killed after %d of %d calls", n, made)
@@ -142,7 +147,7 @@ func (m *matrix) faulty(calls []seenCall, at int, kind string, reach reach) {
 	route := m.arm(service, calls[at].route, f.fault, reach)
 
 	before, begun := len(m.fake.log.since(0)), time.Now()
-	after, diags := m.operate(ctx, m.run(nil))
+	after, diags := m.operate(ctx, m.run(nil), !strings.HasPrefix(route, "dry "))
 	took := time.Since(begun)
 	made := m.fake.log.since(before)
 
