@@ -16,30 +16,31 @@ import (
 // finishTimeout is how long a change may take once it is begun; it is finished even if the caller hangs up.
 const finishTimeout = 30 * time.Second
 
-// configure makes a client run a config. The same bytes again touch nothing; what is refused leaves what runs alone.
-func (a *Agent) configure(ctx context.Context, id, text string, replace bool) (view, error) {
+// configure makes a client run a config, and tells whether there was none before. The same bytes again touch nothing; what is
+// refused leaves what runs alone.
+func (a *Agent) configure(ctx context.Context, id, text string, replace bool) (v view, fresh bool, err error) {
 	if err := checkID(id); err != nil {
-		return view{}, err
+		return view{}, false, err
 	}
 	wanted, err := a.accept(ctx, text)
 	if err != nil {
-		return view{}, err
+		return view{}, false, err
 	}
 	unlock, err := a.byID.Await(ctx, id)
 	if err != nil {
-		return view{}, err
+		return view{}, false, err
 	}
 	defer unlock()
 	existing, err := a.sup.Get(id)
 	found := err == nil
 	if err != nil && !errors.Is(err, supervisor.ErrNotFound) {
-		return view{}, err
+		return view{}, false, err
 	}
 	if found && existing.Record.Spec.Pushed == text {
-		return existing, nil
+		return existing, false, nil
 	}
 	if found && !replace && existing.Record.Spec.remoteHost() != wanted.remoteHost() {
-		return view{}, &api.Problem{
+		return view{}, false, &api.Problem{
 			Status: http.StatusConflict, Code: api.CodeClientExists,
 			Detail: fmt.Sprintf("client %s belongs to %s, not to %s: stop it first, or replace it by ?replace=true",
 				id, existing.Record.Spec.remoteHost(), wanted.remoteHost()),
@@ -50,13 +51,15 @@ func (a *Agent) configure(ctx context.Context, id, text string, replace bool) (v
 	wanted.keepBounced(existing.Record.Spec)
 	config, err := wanted.engineConfig()
 	if err != nil {
-		return view{}, err
+		return view{}, false, err
 	}
 	draft := supervisor.Draft[spec]{Desired: supervisor.Running, Config: config, Spec: wanted}
 	if found {
-		return a.sup.Update(ctx, id, existing.Record.Revision, draft)
+		v, err = a.sup.Update(ctx, id, existing.Record.Revision, draft)
+		return v, false, err
 	}
-	return a.sup.Create(ctx, id, draft)
+	v, err = a.sup.Create(ctx, id, draft)
+	return v, true, err
 }
 
 // stop removes a client: process, config and record. It tells whether there was one.

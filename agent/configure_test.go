@@ -42,6 +42,17 @@ func mustRefuse(t *testing.T, err error, code api.Code, parts ...string) {
 	}
 }
 
+// mustBeConnected checks what is said of a client's connection.
+func mustBeConnected(t *testing.T, c api.Client, status api.ConditionStatus, reason string) {
+	t.Helper()
+	for _, is := range c.Conditions {
+		if is.Type == api.Connected && is.Status == status && is.Reason == reason {
+			return
+		}
+	}
+	t.Errorf("conditions are %+v, want %s to be %s (%s)", c.Conditions, api.Connected, status, reason)
+}
+
 func pid(t *testing.T, a *testkit.Agent, id string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(a.State, "clients", id, "run.json"))
@@ -59,15 +70,18 @@ func TestConfigureAndStop(t *testing.T) {
 	if err != nil || got.Status != api.StatusDown || got.RemoteAddr != "127.0.0.1:10001" || len(got.Services) != 1 {
 		t.Fatalf("configure: %v %+v", err, got)
 	}
+	mustBeConnected(t, got, api.Unknown, "starting") // nobody has looked
 	other, err := a.Configure(t.Context(), "other", first, false)
 	if err != nil || other.ConfigSHA256 != got.ConfigSHA256 {
 		t.Fatalf("configure another: %v", err)
 	}
 	began, othersBegan := pid(t, a, "one"), pid(t, a, "other")
 
-	if again, err := a.Configure(t.Context(), "one", first, false); err != nil || again.UpdatedAt != got.UpdatedAt || pid(t, a, "one") != began {
+	again, err := a.Configure(t.Context(), "one", first, false)
+	if err != nil || again.UpdatedAt != got.UpdatedAt || pid(t, a, "one") != began {
 		t.Errorf("the same config again: %v, changed %v, new process %v", err, again.UpdatedAt != got.UpdatedAt, pid(t, a, "one") != began)
 	}
+	mustBeConnected(t, again, api.False, "not_connected")
 	moved, err := a.Configure(t.Context(), "one", config("127.0.0.1:10002", "127.0.0.1:30000"), false)
 	if err != nil || moved.ConfigSHA256 == got.ConfigSHA256 || pid(t, a, "one") == began {
 		t.Errorf("a changed config: %v %+v", err, moved)

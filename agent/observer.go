@@ -24,6 +24,8 @@ type kernelView struct {
 	dialled   map[int][]sockets.Socket // TCP ESTABLISHED, perhaps control channels, and SYN_SENT, by remote port
 	listening map[int][]sockets.Socket // TCP LISTEN, by local port
 	bound     map[int][]sockets.Socket // UDP, by local port
+	// justStarted: the engines are so new that nobody has looked whether they are connected.
+	justStarted bool
 }
 
 // watcher asks the kernel about clients.
@@ -37,6 +39,25 @@ type watcher struct {
 
 // look asks the kernel about the sockets of clients, once for all of them.
 func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec], error) {
+	dialled, err := dialledTo(ctx, controlPorts(views))
+	if err != nil {
+		return w.assessor(kernelView{here: &w.here}), err
+	}
+	k, err := w.around(ctx, views)
+	k.dialled = byPort(dialled, remote)
+	return w.assessor(k), err
+}
+
+// lookNew is look at clients that were started just now, which says nothing of their connections: for these the kernel goes through
+// the machine's whole table, which takes as long as rathole takes to start, and finds none yet.
+func (w *watcher) lookNew(ctx context.Context, views []view) (service.Assess[spec], error) {
+	k, err := w.around(ctx, views)
+	k.justStarted = true
+	return w.assessor(k), err
+}
+
+// around asks the kernel for what listens where the clients' services point.
+func (w *watcher) around(ctx context.Context, views []view) (kernelView, error) {
 	if len(views) > 1 {
 		pids := make(map[int]struct{}, len(views))
 		for _, v := range views {
@@ -44,31 +65,29 @@ func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec],
 		}
 		w.owners.Keep(pids)
 	}
-	dialled, err := dialledTo(ctx, controlPorts(views))
 	games := localPorts(views)
-	var listening, bound []sockets.Socket
-	if err == nil {
-		listening, err = sockets.List(ctx, sockets.Query{Protocol: api.TCP, States: []sockets.State{sockets.Listen}, LocalPorts: games})
-	}
+	listening, err := sockets.List(ctx, sockets.Query{Protocol: api.TCP, States: []sockets.State{sockets.Listen}, LocalPorts: games})
+	var bound []sockets.Socket
 	if err == nil {
 		bound, err = sockets.List(ctx, sockets.Query{Protocol: api.UDP, LocalPorts: games})
 	}
-	k := kernelView{
-		here:      &w.here,
-		dialled:   byPort(dialled, remote),
-		listening: byPort(listening, local), bound: byPort(bound, local),
-	}
+	return kernelView{here: &w.here, listening: byPort(listening, local), bound: byPort(bound, local)}, err
+}
+
+func (w *watcher) assessor(k kernelView) service.Assess[spec] {
 	now := time.Now()
 	return func(v view, eye service.Eye) service.Observed {
 		ours := w.owners.Of(v.Process.PID, v.Record.UnixUID)
-		w.links.note(v, k, ours, now)
+		if !k.justStarted {
+			w.links.note(v, k, ours, now)
+		}
 		seen := assess(v, k, ours, eye)
 		w.healing.Explain(v.Record.ID, &seen)
 		if seen.RTT > 0 {
 			w.saw(v.Record.Spec.remoteHost())
 		}
 		return seen
-	}, err
+	}
 }
 
 // dialledTo lists the connections to control ports of servers that may be control channels.

@@ -82,11 +82,14 @@ func (a *Agent) changeRoutes() {
 		OperationID: "configure-client", Method: http.MethodPost, Path: api.PathClient + "/configure",
 		Summary: "Run a client on a config; the same config again touches nothing",
 	}, func(ctx context.Context, in *configureIn) (*clientOut, error) {
-		v, err := a.configure(ctx, in.ID, in.Body.ClientConfig, in.Replace)
+		v, fresh, err := a.configure(ctx, in.ID, in.Body.ClientConfig, in.Replace)
 		if err != nil {
 			return nil, err
 		}
-		return a.answer(ctx, v)
+		if fresh {
+			return a.answer(ctx, v, a.watcher.lookNew)
+		}
+		return a.answer(ctx, v, a.watcher.look)
 	})
 
 	type stopOut struct{ Body api.StopClient }
@@ -116,13 +119,13 @@ func (a *Agent) list() []view {
 	return slices.DeleteFunc(slices.Clone(a.sup.List()), func(v view) bool { return v.Record.Desired == supervisor.Absent })
 }
 
-func (a *Agent) answer(ctx context.Context, v view) (*clientOut, error) {
-	shown, err := a.show(ctx, v)
+func (a *Agent) answer(ctx context.Context, v view, look service.Look[spec]) (*clientOut, error) {
+	seen, err := a.observer.ShowBy(ctx, look, v)
 	if err != nil { // an error would say that nothing was done
 		a.cfg.Log.Warn("answering without a look at the sockets", "id", v.Record.ID, "error", err)
-		return &clientOut{Body: a.shown(v, service.Unseen(v, err, api.Connected, api.LocalReachable))}, nil
+		seen = []service.Observed{service.Unseen(v, err, api.Connected, api.LocalReachable)}
 	}
-	return &clientOut{Body: shown[0]}, nil
+	return &clientOut{Body: a.shown(v, seen[0])}, nil
 }
 
 // show gives clients as callers see them, with a status of this moment.

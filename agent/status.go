@@ -21,6 +21,9 @@ func assess(v view, k kernelView, ours *sockets.Owned, eye service.Eye) service.
 	}
 	channels, dialling := k.channels(v.Record.Spec, ours.Has)
 	connected, local := connectedCondition(v, len(channels), dialling, ours.Err(), eye.Explain), localCondition(v, k)
+	if k.justStarted {
+		connected.Status, connected.Reason, connected.Message = api.Unknown, "starting", "the engine was started just now; whether it reaches "+v.Record.Spec.RemoteAddr+" shows in a moment"
+	}
 	seen := service.Observed{Status: api.StatusHealthy, Conditions: []api.Condition{running, connected, local}, RTT: sockets.Nearest(channels)}
 	switch {
 	case connected.Status != api.True:
