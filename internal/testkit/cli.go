@@ -30,8 +30,8 @@ func NewCLI(t testing.TB, from string, env ...string) *CLI {
 // NewCLIOf is NewCLI with the provider that is built from a package, relative to the root of the module.
 func NewCLIOf(t testing.TB, provider, from string, env ...string) *CLI {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "bin")
-	build(t, filepath.Join(bin, "terraform-provider-rathole"), provider)
+	bin := t.TempDir()
+	buildOnce(t, filepath.Join(bin, "terraform-provider-rathole"), provider)
 	return newCLI(t, from, bin, fmt.Sprintf("  dev_overrides {\n    \"satishost/rathole\" = %q\n  }\n  direct {}\n", bin), env)
 }
 
@@ -50,25 +50,6 @@ func NewInstalledCLI(t testing.TB, from, bin string, env ...string) *CLI {
 		}
 	}
 	return newCLI(t, from, bin, fmt.Sprintf("  filesystem_mirror {\n    path = %q\n  }\n", plugins), env)
-}
-
-// Build builds programs of this module, by their packages, into a directory.
-func Build(t testing.TB, bin string, packages ...string) {
-	t.Helper()
-	build(t, bin+string(filepath.Separator), packages...)
-}
-
-func build(t testing.TB, to string, packages ...string) {
-	t.Helper()
-	root, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}").Output()
-	if err != nil {
-		t.Fatalf("find the root of the module: %v", err)
-	}
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"build", "-o", to}, packages...)...)
-	cmd.Dir = strings.TrimSpace(string(root))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build %v: %v\n%s", packages, err, out)
-	}
 }
 
 func newCLI(t testing.TB, from, bin, installation string, env []string) *CLI {

@@ -49,6 +49,12 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// CacheDir is the directory of the cache, for what else is worth keeping.
+func CacheDir() (string, error) {
+	c, err := Options{}.withDefaults().cache()
+	return c.dir, err
+}
+
 // cache opens the cache only when it is needed: a machine that has the programs needs no home directory.
 func (o Options) cache() (cache, error) {
 	if o.CacheDir != "" {
