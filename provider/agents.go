@@ -16,8 +16,30 @@ type agent struct {
 	*client.Agent
 	patience time.Duration
 
-	mu     sync.Mutex
-	broken error
+	mu      sync.Mutex
+	broken  error
+	readyAt time.Time // when it last said that it was ready
+}
+
+// readyFor is for how long an agent that was ready is taken to be: of a hundred new instances on one host, each would ask.
+const readyFor = time.Second
+
+// wasReady tells whether the agent takes changes, or did a moment ago. That will do where nothing is lost if it does not.
+func (a *agent) wasReady(ctx context.Context) error {
+	a.mu.Lock()
+	known := time.Since(a.readyAt) < readyFor
+	a.mu.Unlock()
+	if known {
+		return nil
+	}
+	asked := time.Now()
+	err := a.Ready(ctx)
+	if err == nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.readyAt = asked
+	}
+	return err
 }
 
 // read reads a client for a refresh. Once the agent failed to answer, every later read of the run fails at once.

@@ -40,7 +40,7 @@ func (r *instanceResource) Create(ctx context.Context, req resource.CreateReques
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 
-	w := &work{connections: r.connections, mgr: mgr, agent: agent, id: plan.ServerID.ValueString(), key: uuid.NewString()}
+	w := &work{connections: r.connections, mgr: mgr, agent: agent, id: plan.ServerID.ValueString(), key: uuid.NewString(), creates: true}
 	release, err := r.hold(ctx, w.id)
 	if err != nil {
 		fail(&resp.Diagnostics, "Unable to create instance", err, nothingCreated)

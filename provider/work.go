@@ -19,6 +19,7 @@ type work struct {
 	id    string
 	key   string // of the create: the same for all its tries, and for no other create
 
+	creates    bool // there is no tunnel yet that could suffer
 	unsure     bool // a create of the server half was not answered, and may have been carried out
 	serverMade bool // by this call, so it may undo it
 	clientWas  bool // there was a client before, of a server half that this call did not make
@@ -30,7 +31,11 @@ func (w *work) agentReady(ctx context.Context) error {
 	if w.agent == nil {
 		return nil
 	}
-	if err := persist(ctx, w.agent.Ready); err != nil {
+	ready := w.agent.Ready
+	if w.creates { // what it makes, it takes back
+		ready = w.agent.wasReady
+	}
+	if err := persist(ctx, ready); err != nil {
 		return fmt.Errorf("checking that the agent is ready: %w", err)
 	}
 	return nil
