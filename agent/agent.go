@@ -10,6 +10,7 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/events"
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
+	"github.com/satishost/terraform-provider-rathole/internal/keyed"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/supervisor"
@@ -32,7 +33,7 @@ type Agent struct {
 	sup      *supervisor.Supervisor[spec]
 	upgrader *engine.Upgrader[spec]
 	api      *httpapi.API
-	byID     service.Keyed
+	byID     keyed.Mutex
 	doubts   engine.Doubts
 
 	observer *service.Observer[spec]

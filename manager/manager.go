@@ -11,6 +11,7 @@ import (
 	"github.com/satishost/terraform-provider-rathole/internal/engine"
 	"github.com/satishost/terraform-provider-rathole/internal/events"
 	"github.com/satishost/terraform-provider-rathole/internal/httpapi"
+	"github.com/satishost/terraform-provider-rathole/internal/keyed"
 	"github.com/satishost/terraform-provider-rathole/internal/rathole"
 	"github.com/satishost/terraform-provider-rathole/internal/service"
 	"github.com/satishost/terraform-provider-rathole/internal/sockets"
@@ -45,7 +46,7 @@ type Manager struct {
 	stale    *stale
 	metrics  *service.Metrics
 	api      *httpapi.API
-	byID     service.Keyed
+	byID     keyed.Mutex
 	doubts   engine.Doubts
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/satishost/terraform-provider-rathole/internal/client"
+	"github.com/satishost/terraform-provider-rathole/internal/keyed"
 	"github.com/satishost/terraform-provider-rathole/internal/secret"
 )
 
@@ -29,6 +30,7 @@ type connections struct {
 	limits                        limits
 	transport                     http.RoundTripper
 
+	turns   keyed.Mutex // of ids, for creates and destroys
 	unasked atomic.Bool // the manager did not give its opinion of one plan, so it is asked for that of no other
 
 	mu       sync.Mutex
@@ -36,8 +38,7 @@ type connections struct {
 	agents   map[string]*agent // by canonical URL
 	warned   map[string]bool
 	replaced map[string]string
-	turns    map[string]chan struct{} // by id; full while a create or destroy of that id is under way
-	created  map[string]bool          // ids that a create of this run made or adopted
+	created  map[string]bool // ids that a create of this run made or adopted
 }
 
 // manager gives the client of the manager.
@@ -136,19 +137,11 @@ func (c *connections) replaces(id string) string {
 // released. One run may have both, in no order: a resource without a moved block is destroyed under its old address and
 // created under its new one.
 func (c *connections) hold(ctx context.Context, id string) (release func(), err error) {
-	c.mu.Lock()
-	turn, ok := c.turns[id]
-	if !ok {
-		turn = make(chan struct{}, 1)
-		c.turns[id] = turn
+	release, err = c.turns.Await(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("another resource of this run is still at work on instance %s: %w", id, err)
 	}
-	c.mu.Unlock()
-	select {
-	case turn <- struct{}{}:
-		return func() { <-turn }, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("another resource of this run is still at work on instance %s: %w", id, ctx.Err())
-	}
+	return release, nil
 }
 
 // wasCreated remembers that a create of this run has made or adopted an id. Whoever asks holds that id.

@@ -142,7 +142,7 @@ func (p *ratholeProvider) Configure(ctx context.Context, req provider.ConfigureR
 		userAgent: "terraform-provider-rathole/" + p.version + " Terraform/" + req.TerraformVersion,
 		limits:    p.limits, transport: p.transport, forceDestroy: cfg.ForceDestroy,
 		agents: map[string]*agent{}, warned: map[string]bool{}, replaced: map[string]string{},
-		turns: map[string]chan struct{}{}, created: map[string]bool{},
+		created: map[string]bool{},
 	}
 	for url, token := range tokens {
 		c.tokens[canonical(url)] = token

@@ -4,11 +4,8 @@ import "time"
 
 // Poke has a unit looked at soon, because something happened to it.
 func (o *Observer[S]) Poke(id string) {
-	soon := time.Now().Add(pokePause)
 	o.mu.Lock()
-	if at, ok := o.due[id]; !ok || soon.Before(at) {
-		o.due[id] = soon
-	}
+	o.dueBy(id, time.Now().Add(pokePause))
 	o.mu.Unlock()
 	o.nudge()
 }
@@ -21,6 +18,13 @@ func (o *Observer[S]) Hint(id string, at time.Time) {
 	o.mu.Unlock()
 	if !known {
 		o.Poke(id)
+	}
+}
+
+// dueBy has a unit looked at by then at the latest. The caller has o.mu.
+func (o *Observer[S]) dueBy(id string, at time.Time) {
+	if due, is := o.due[id]; !is || at.Before(due) {
+		o.due[id] = at
 	}
 }
 
@@ -54,9 +58,7 @@ func (o *Observer[S]) Ended(ids ...string) {
 		if s := o.units[id]; s != nil {
 			at = s.taken.Add(settle)
 		}
-		if due, is := o.due[id]; !is || at.Before(due) {
-			o.due[id] = at
-		}
+		o.dueBy(id, at)
 	}
 	o.mu.Unlock()
 	o.nudge()

@@ -26,7 +26,7 @@ const (
 	allShare  = 400
 	someShare = 9
 	// maxPeriod bounds the pause all the same: a client that falls silent is missed after 12 s, and told of within 20. What
-	// the kernel tells of (sockets that end), and what an engine's log hints at, is looked at at once however many there are.
+	// the kernel tells of (sockets that end) is looked at at once, and what an engine's log hints at soon, however many there are.
 	maxPeriod = 7 * time.Second
 	// pokePause is how long after something happened to a unit it is looked at: when a process starts, much happens within this
 	// time, its connection too, and what is worse from the start on has lasted by then. One look does for all of it. Who asks

@@ -128,9 +128,7 @@ func (o *Observer[S]) record(v supervisor.View[S], taken time.Time, assess Asses
 		}
 	}
 	if soon, ok := s.confirm(); ok {
-		if at, is := o.due[id]; !is || soon.Before(at) {
-			o.due[id] = soon
-		}
+		o.dueBy(id, soon)
 		o.nudge()
 	}
 	return now

@@ -1,4 +1,4 @@
-package service
+package keyed
 
 import (
 	"context"
@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// TestAwaitOfOneWhoHasLeft does nothing for a caller who left while he waited, and holds up nobody.
+// TestAwaitOfOneWhoHasLeft does nothing for a caller who left while he waited, and neither holds the other up.
 func TestAwaitOfOneWhoHasLeft(t *testing.T) {
 	t.Parallel()
-	var k Keyed
+	var k Mutex
 	unlock := k.Lock("one")
 	ctx, leave := context.WithCancel(t.Context())
 	got := make(chan error)
@@ -18,10 +18,10 @@ func TestAwaitOfOneWhoHasLeft(t *testing.T) {
 		got <- err
 	}()
 	leave()
-	unlock()
-	if err := <-got; !errors.Is(err, context.Canceled) {
+	if err := <-got; !errors.Is(err, context.Canceled) { // though it is not his turn yet
 		t.Errorf("he gets %v", err)
 	}
+	unlock()
 	unlock, err := k.Await(t.Context(), "one")
 	if err != nil {
 		t.Fatal(err)
