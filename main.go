@@ -31,7 +31,7 @@ func main() {
 }
 
 // quiet has the libraries write no log where nobody has asked for one. They write all of it otherwise, Terraform reads it line
-// by line and throws it away, and with a thousand resources both spend a fifth of their time on that.
+// by line and throws it away, and with a thousand resources both spend a third of their processor time on that.
 func quiet() {
 	if slices.ContainsFunc(os.Environ(), func(set string) bool { return strings.HasPrefix(set, "TF_LOG") }) {
 		return
