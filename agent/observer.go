@@ -41,7 +41,7 @@ type watcher struct {
 func (w *watcher) look(ctx context.Context, views []view) (service.Assess[spec], error) {
 	dialled, err := dialledTo(ctx, controlPorts(views))
 	if err != nil {
-		return w.assessor(kernelView{here: &w.here}), err
+		return nil, err
 	}
 	k, err := w.around(ctx, views)
 	k.dialled = byPort(dialled, remote)

@@ -95,6 +95,17 @@ func (f *fake) update(w http.ResponseWriter, r *http.Request) {
 	answerJSON(w, 200, f.show(old))
 }
 
+// shown is an instance as callers see it now.
+func (f *fake) shown(id string) (shown api.Instance, ok bool) {
+	f.state.Lock()
+	defer f.state.Unlock()
+	inst, ok := f.instances[id]
+	if ok {
+		shown = f.show(inst)
+	}
+	return shown, ok
+}
+
 func (f *fake) get(w http.ResponseWriter, r *http.Request) {
 	until := time.Now()
 	if d, err := time.ParseDuration(r.URL.Query().Get("timeout")); err == nil {
@@ -102,13 +113,7 @@ func (f *fake) get(w http.ResponseWriter, r *http.Request) {
 	}
 	wanted := api.Status(r.URL.Query().Get("wait"))
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
-		f.state.Lock()
-		inst, ok := f.instances[r.PathValue("id")]
-		var shown api.Instance
-		if ok {
-			shown = f.show(inst)
-		}
-		f.state.Unlock()
+		shown, ok := f.shown(r.PathValue("id"))
 		switch {
 		case !ok:
 			answerProblem(w, notFound(api.CodeInstanceNotFound))

@@ -16,13 +16,7 @@ import (
 
 // probe asks games as the manager does, but where the client would forward to: no tunnel is between.
 func (f *fake) probe(w http.ResponseWriter, r *http.Request) {
-	f.state.Lock()
-	inst, ok := f.instances[r.PathValue("id")]
-	var shown api.Instance
-	if ok {
-		shown = f.show(inst)
-	}
-	f.state.Unlock()
+	shown, ok := f.shown(r.PathValue("id"))
 	if !ok {
 		answerProblem(w, notFound(api.CodeInstanceNotFound))
 		return
